@@ -1,0 +1,85 @@
+"""Energy-based models and factor graphs: declare a graph, ask for best guesses, rankings and distributions.
+
+>>> import factorgraph_ebm as fg
+>>> y = fg.output("y", shape=3, n_states=2)
+>>> graph = fg.FactorGraph([fg.Potts([y[1:], y[:-1]], penalty=1.0)])
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    ConvergenceWarning,
+    EvidenceError,
+    FactorError,
+    FactorGraphError,
+    FormatError,
+    InfeasibleError,
+    MethodError,
+    ParameterError,
+    ScopeError,
+    VariableError,
+    WidthTooLargeError,
+)
+from .factors import Potts, Product, Table
+from .graph import Computed, FactorGraph, Linear, Parameter, Variable, latent, observed, output, union
+
+if TYPE_CHECKING:
+    from .interop import from_networkx, to_networkx
+
+# Loaded on first use: these need numba, scipy.sparse or networkx, which take longer to import than all the rest.
+_LAZY = {
+    "Status": "inference.result",
+    "energy": "questions",
+    "factor_energies": "questions",
+    "from_networkx": "interop",
+    "log_partition": "questions",
+    "marginals": "questions",
+    "minimize": "questions",
+    "rank": "questions",
+    "read": "formats",
+    "read_evidence": "formats",
+    "steps": "questions",
+    "to_networkx": "interop",
+    "write": "formats",
+}
+
+__all__ = [
+    "Computed",
+    "ConvergenceWarning",
+    "EvidenceError",
+    "FactorError",
+    "FactorGraph",
+    "FactorGraphError",
+    "FormatError",
+    "InfeasibleError",
+    "Linear",
+    "MethodError",
+    "Parameter",
+    "ParameterError",
+    "Potts",
+    "Product",
+    "ScopeError",
+    "Table",
+    "Variable",
+    "VariableError",
+    "WidthTooLargeError",
+    "from_networkx",
+    "latent",
+    "observed",
+    "output",
+    "to_networkx",
+    "union",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

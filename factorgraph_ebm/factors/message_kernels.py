@@ -1,0 +1,63 @@
+"""What every message kernel is: its one signature, and how sums stay exact.
+
+A kernel writes the raw messages (energies, not normalised) of the factors low to high of one run to the slots that
+`target` names. The rows of slot s begin in `out` at (high - low) * (sum of states of the slots before s); the engine
+normalises, damps and stores them.
+
+Sum-product messages are energies too. Inside a kernel a row x becomes exp(-x), where min x = 0, and sums of products
+with exp(-table) become energies again by -log. A sum within [SMALLEST, LARGEST] is right to rounding: what underflowed
+on the way is below 1e-300 of it. Outside, that one entry is computed again as a shifted log-sum-exp, so nothing is
+ever lost, however far apart two pieces of evidence are, and a forbidden state stays exactly +inf.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from factorgraph_ebm._jit import F8, INTEGER, NOTHING, READ_F8, READ_I8, READ_U8, SIZE, Kernel, inlined
+
+BLOCK = 256
+"factors that a kernel is asked for at once: their rows stay in the first-level cache"
+
+SIGNATURE = (
+    NOTHING,
+    READ_I8,  # run: its fields, see `arrays`
+    READ_U8,  # number: element of `store` of each factor's numbers, where they are not shared
+    READ_F8,  # store: energies
+    READ_F8,  # weight: exp(-store), +inf where that would overflow
+    READ_F8,  # constants
+    READ_F8,  # to_factor
+    F8,  # out
+    F8,  # scratch
+    SIZE,  # low
+    SIZE,  # high
+    INTEGER,  # target
+)
+
+SMALLEST = 1e-150
+LARGEST = 1e150
+
+
+class MessageKernels(NamedTuple):
+    """The kernels of one structure: minimise over the other slots, sum over them, or sum soft slots, then minimise."""
+
+    min: Kernel
+    sum: Kernel
+    mixed: Kernel
+
+
+@inlined
+def is_target(slot, target):  # type: ignore[no-untyped-def]
+    """Whether `target` (ALL, a slot, or all but one) names this slot."""
+    return target == -1 or target == slot or (target < -1 and slot != -2 - target)
+
+
+@inlined
+def soft_plus(a, b):  # type: ignore[no-untyped-def]
+    """-log(exp(-a) + exp(-b)); +inf where both are."""
+    low, high = (a, b) if a < b else (b, a)
+    if high == np.inf:
+        return low
+    return low - np.log1p(np.exp(low - high))

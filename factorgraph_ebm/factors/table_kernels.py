@@ -1,0 +1,393 @@
+"""Messages of tables of energies, of any arity and any strides: also the fallback of every other structure.
+
+    min-sum      m_s(i) = min over x with x_s = i of  T(x) + sum over t != s of m_t(x_t)
+    sum-product  m_s(i) = -log sum over the same x of exp of minus that
+
+Kschischang, Frey and Loeliger, "Factor graphs and the sum-product algorithm", IEEE Trans. Inf. Theory 47(2), 2001.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from factorgraph_ebm._jit import inlined, kernel
+from factorgraph_ebm.elementary import exp_minus, minus_log
+from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
+
+U8 = np.uint64
+
+
+@kernel(*SIGNATURE)
+def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    k0, s0, m0 = U8(run[8]), U8(run[9]), U8(run[10])
+    k1, s1, m1 = U8(run[12]), U8(run[13]), U8(run[14])
+    shared = run[4]
+    n = high - low
+    first = is_target(0, target)
+    second = is_target(1, target)
+    base = n * k0
+    if k0 == U8(2) and k1 == U8(2):
+        for f in range(low, high):
+            t = U8(shared) if shared >= 0 else number[f]
+            a, b, c, d = store[t], store[t + s1], store[t + s0], store[t + s0 + s1]
+            o = (f - low) * U8(2)
+            if first:
+                y = m1 + f * U8(2)
+                p, q = to_factor[y], to_factor[y + U8(1)]
+                out[o] = a + p if a + p < b + q else b + q
+                out[o + U8(1)] = c + p if c + p < d + q else d + q
+            if second:
+                x = m0 + f * U8(2)
+                p, q = to_factor[x], to_factor[x + U8(1)]
+                out[base + o] = a + p if a + p < c + q else c + q
+                out[base + o + U8(1)] = b + p if b + p < d + q else d + q
+        return
+    for f in range(low, high):
+        t = U8(shared) if shared >= 0 else number[f]
+        if first:
+            _min_along(store, t, s1, s0, k1, k0, to_factor, m1 + f * k1, out, (f - low) * k0)
+        if second:
+            _min_along(store, t, s0, s1, k0, k1, to_factor, m0 + f * k0, out, base + (f - low) * k1)
+
+
+@inlined
+def _min_along(store, t, s_from, s_to, k_from, k_to, x, m, out, o):  # type: ignore[no-untyped-def]
+    """Row after row of the table is added and compared, which vectorises; comparing along a row would not."""
+    for j in range(k_to):
+        out[o + j] = np.inf
+    if s_to == U8(1):
+        for i in range(k_from):
+            e = t + i * s_from
+            xi = x[m + i]
+            for j in range(k_to):
+                value = store[e + j] + xi
+                out[o + j] = value if value < out[o + j] else out[o + j]
+    else:
+        for i in range(k_from):
+            e = t + i * s_from
+            xi = x[m + i]
+            for j in range(k_to):
+                value = store[e + j * s_to] + xi
+                out[o + j] = value if value < out[o + j] else out[o + j]
+
+
+@kernel(*SIGNATURE)
+def pair_sum(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    k0, s0, m0 = U8(run[8]), U8(run[9]), U8(run[10])
+    k1, s1, m1 = U8(run[12]), U8(run[13]), U8(run[14])
+    if is_target(0, target):
+        _pair_sum_to(
+            run, number, store, weight, to_factor, out, scratch, low, high, k1, s1, m1, k0, s0, U8(0)
+        )
+    if is_target(1, target):
+        _pair_sum_to(
+            run,
+            number,
+            store,
+            weight,
+            to_factor,
+            out,
+            scratch,
+            low,
+            high,
+            k0,
+            s0,
+            m0,
+            k1,
+            s1,
+            (high - low) * k0,
+        )
+
+
+@inlined
+def _pair_sum_to(run, number, store, weight, to_factor, out, scratch, low, high, kf, sf, mf, kt, st, base):  # type: ignore[no-untyped-def]
+    """Three passes over a block, so that exp and log run over long contiguous rows: exp, products, log."""
+    n = high - low
+    shared = run[4]
+    for i in range(n * kf):
+        scratch[i] = exp_minus(to_factor[mf + low * kf + i])
+    doubtful = False
+    if kf == U8(2) and kt == U8(2):
+        for f in range(n):
+            t = U8(shared) if shared >= 0 else number[low + f]
+            p, q = scratch[U8(2) * f], scratch[U8(2) * f + U8(1)]
+            a = weight[t] * p + weight[t + sf] * q
+            b = weight[t + st] * p + weight[t + st + sf] * q
+            out[base + U8(2) * f] = a
+            out[base + U8(2) * f + U8(1)] = b
+            if not (SMALLEST < a < LARGEST and SMALLEST < b < LARGEST):
+                doubtful = True
+    else:
+        for f in range(n):
+            t = U8(shared) if shared >= 0 else number[low + f]
+            doubtful |= _weigh(weight, t, sf, st, kf, kt, scratch, f * kf, out, base + f * kt)
+    for i in range(n * kt):
+        out[base + i] = minus_log(out[base + i])
+    if doubtful:
+        for f in range(n):
+            t = U8(shared) if shared >= 0 else number[low + f]
+            for j in range(kt):
+                total = 0.0
+                for i in range(kf):
+                    total += weight[t + i * sf + j * st] * scratch[f * kf + i]
+                if not SMALLEST < total < LARGEST:
+                    out[base + f * kt + j] = _soft_minimum(
+                        store, t + j * st, sf, kf, to_factor, mf + (low + f) * kf
+                    )
+
+
+@inlined
+def _weigh(weight, t, s_from, s_to, k_from, k_to, p, m, out, o):  # type: ignore[no-untyped-def]
+    for j in range(k_to):
+        out[o + j] = 0.0
+    if s_to == U8(1):
+        for i in range(k_from):
+            e = t + i * s_from
+            pi = p[m + i]
+            for j in range(k_to):
+                out[o + j] += weight[e + j] * pi
+    else:
+        for i in range(k_from):
+            e = t + i * s_from
+            pi = p[m + i]
+            for j in range(k_to):
+                out[o + j] += weight[e + j * s_to] * pi
+    doubtful = False
+    for j in range(k_to):
+        if not SMALLEST < out[o + j] < LARGEST:
+            doubtful = True
+    return doubtful
+
+
+@inlined
+def _soft_minimum(store, t, stride, k, x, m):  # type: ignore[no-untyped-def]
+    """-log sum over i of exp(-(store[t + i stride] + x[m + i])), shifted by its smallest term."""
+    lowest = np.inf
+    for i in range(k):
+        value = store[t + i * stride] + x[m + i]
+        lowest = value if value < lowest else lowest
+    if lowest == np.inf:
+        return lowest
+    total = 0.0
+    for i in range(k):
+        total += np.exp(lowest - (store[t + i * stride] + x[m + i]))
+    return lowest - np.log(total)
+
+
+# Any arity. The entries of a table are walked in C order of the slots; `digit`, `partial` and `place` live in scratch:
+# after slot s, partial[s + 1] is the sum of the incoming energies of slots up to s and place[s + 1] the table's element.
+
+
+@kernel(*SIGNATURE)
+def table_min(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    arity = run[1]
+    base = 0
+    for slot in range(arity):
+        k = run[8 + 4 * slot]
+        if is_target(slot, target):
+            for f in range(low, high):
+                _table_min_to(
+                    run, number, store, to_factor, out, scratch, f, slot, U8(base) + (f - low) * U8(k)
+                )
+        base += int(high - low) * k
+
+
+@inlined
+def _table_min_to(run, number, store, to_factor, out, scratch, f, slot, o):  # type: ignore[no-untyped-def]
+    arity = run[1]
+    t = run[4] if run[4] >= 0 else int(number[f])
+    for j in range(run[8 + 4 * slot]):
+        out[o + U8(j)] = np.inf
+    # digit s: scratch[s], partial: scratch[arity + s], place: scratch[2 * arity + 1 + s]
+    for s in range(arity):
+        scratch[s] = 0.0
+    scratch[arity] = 0.0
+    scratch[2 * arity + 1] = t
+    depth = 0
+    while depth >= 0:
+        k = run[8 + 4 * depth]
+        i = int(scratch[depth])
+        if i == k:
+            scratch[depth] = 0.0
+            depth -= 1
+            if depth >= 0:
+                scratch[depth] += 1.0
+            continue
+        x = 0.0 if depth == slot else to_factor[run[8 + 4 * depth + 2] + int(f) * k + i]
+        total = scratch[arity + depth] + x
+        place = int(scratch[2 * arity + 1 + depth]) + i * run[8 + 4 * depth + 1]
+        if depth == arity - 1:
+            value = total + store[place]
+            j = o + U8(int(scratch[slot]))
+            out[j] = value if value < out[j] else out[j]
+            scratch[depth] += 1.0
+        else:
+            scratch[arity + depth + 1] = total
+            scratch[2 * arity + 2 + depth] = place
+            depth += 1
+
+
+@kernel(*SIGNATURE)
+def table_sum(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    arity = run[1]
+    base = 0
+    for slot in range(arity):
+        k = run[8 + 4 * slot]
+        if is_target(slot, target):
+            for f in range(low, high):
+                _table_sum_to(
+                    run, number, store, weight, to_factor, out, scratch, f, slot, U8(base) + (f - low) * U8(k)
+                )
+        base += int(high - low) * k
+
+
+@inlined
+def _table_sum_to(run, number, store, weight, to_factor, out, scratch, f, slot, o):  # type: ignore[no-untyped-def]
+    """Sum of weight times products of exp(-x); entries out of range again as log-sum-exp around their minimum."""
+    arity = run[1]
+    k_to = run[8 + 4 * slot]
+    t = run[4] if run[4] >= 0 else int(number[f])
+    for j in range(k_to):
+        out[o + U8(j)] = 0.0
+    for s in range(arity):
+        scratch[s] = 0.0
+    scratch[arity] = 1.0
+    scratch[2 * arity + 1] = t
+    # exp(-x) of each slot's row, after the three stacks
+    rows = 3 * arity + 2
+    at = rows
+    for s in range(arity):
+        k = run[8 + 4 * s]
+        for i in range(k):
+            scratch[at + i] = 1.0 if s == slot else exp_minus(to_factor[run[8 + 4 * s + 2] + int(f) * k + i])
+        at += k
+    depth = 0
+    at = rows
+    while depth >= 0:
+        k = run[8 + 4 * depth]
+        i = int(scratch[depth])
+        if i == k:
+            scratch[depth] = 0.0
+            depth -= 1
+            if depth >= 0:
+                at -= run[8 + 4 * depth]
+                scratch[depth] += 1.0
+            continue
+        product = scratch[arity + depth] * scratch[at + i]
+        place = int(scratch[2 * arity + 1 + depth]) + i * run[8 + 4 * depth + 1]
+        if depth == arity - 1:
+            out[o + U8(int(scratch[slot]))] += product * weight[place]
+            scratch[depth] += 1.0
+        else:
+            scratch[arity + depth + 1] = product
+            scratch[2 * arity + 2 + depth] = place
+            at += k
+            depth += 1
+    for j in range(k_to):
+        total = out[o + U8(j)]
+        if SMALLEST < total < LARGEST:
+            out[o + U8(j)] = -np.log(total)
+        else:
+            out[o + U8(j)] = _soft_minimum_of_table(run, store, to_factor, scratch, f, slot, j, t)
+
+
+@inlined
+def _soft_minimum_of_table(run, store, to_factor, scratch, f, slot, state, t):  # type: ignore[no-untyped-def]
+    """-log sum of exp(-energy) over the entries with this state in this slot, in two walks: minimum, then sum."""
+    arity = run[1]
+    lowest = np.inf
+    total = 0.0
+    for walk in range(2):
+        if walk == 1 and lowest == np.inf:
+            break
+        count = 1
+        for s in range(arity):
+            if s != slot:
+                count *= run[8 + 4 * s]
+        for entry in range(count):
+            left = entry
+            value = 0.0
+            place = t + state * run[8 + 4 * slot + 1]
+            for r in range(arity):
+                s = arity - 1 - r
+                if s == slot:
+                    continue
+                k = run[8 + 4 * s]
+                i = left % k
+                left //= k
+                value += to_factor[run[8 + 4 * s + 2] + int(f) * k + i]
+                place += i * run[8 + 4 * s + 1]
+            value += store[place]
+            if walk == 0:
+                lowest = value if value < lowest else lowest
+            else:
+                total += np.exp(lowest - value)
+    return lowest if lowest == np.inf else lowest - np.log(total)
+
+
+@kernel(*SIGNATURE)
+def table_mixed(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    """Sum over the soft slots first, then minimise over the others; plain and slow, used in three-way factors only."""
+    arity = run[1]
+    base = 0
+    for slot in range(arity):
+        k_to = run[8 + 4 * slot]
+        if is_target(slot, target):
+            for f in range(low, high):
+                t = run[4] if run[4] >= 0 else int(number[f])
+                for j in range(k_to):
+                    out[U8(base) + (f - low) * U8(k_to) + U8(j)] = _mixed_entry(
+                        run, store, to_factor, f, slot, j, t
+                    )
+        base += int(high - low) * k_to
+
+
+@inlined
+def _mixed_entry(run, store, to_factor, f, slot, state, t):  # type: ignore[no-untyped-def]
+    arity = run[1]
+    n_hard = 1
+    n_soft = 1
+    for s in range(arity):
+        if s != slot:
+            if run[8 + 4 * s + 3] == 1:
+                n_soft *= run[8 + 4 * s]
+            else:
+                n_hard *= run[8 + 4 * s]
+    best = np.inf
+    for hard in range(n_hard):
+        fixed = 0.0
+        place = t + state * run[8 + 4 * slot + 1]
+        left = hard
+        for s in range(arity):
+            if s != slot and run[8 + 4 * s + 3] == 0:
+                k = run[8 + 4 * s]
+                i = left % k
+                left //= k
+                fixed += to_factor[run[8 + 4 * s + 2] + int(f) * k + i]
+                place += i * run[8 + 4 * s + 1]
+        lowest = np.inf
+        total = 0.0
+        for walk in range(2):
+            for soft in range(n_soft):
+                left = soft
+                value = fixed
+                at = place
+                for s in range(arity):
+                    if s != slot and run[8 + 4 * s + 3] == 1:
+                        k = run[8 + 4 * s]
+                        i = left % k
+                        left //= k
+                        value += to_factor[run[8 + 4 * s + 2] + int(f) * k + i]
+                        at += i * run[8 + 4 * s + 1]
+                value += store[at]
+                if walk == 0:
+                    lowest = value if value < lowest else lowest
+                elif lowest < np.inf:
+                    total += np.exp(lowest - value)
+        value = lowest if lowest == np.inf else lowest - np.log(total)
+        best = value if value < best else best
+    return best
+
+
+PAIR = MessageKernels(pair_min, pair_sum, table_mixed)
+ANY = MessageKernels(table_min, table_sum, table_mixed)

@@ -1,0 +1,398 @@
+"""Factor: the base of every structure. A declaration is a scope, its numbers, and a table on demand.
+
+A structure is told by one method, `table_map`: which number, times what, plus what, is the energy of each entry of
+its table. That is its oracle in tests, and the fallback of any algorithm that has no kernel for it.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import FactorError, ScopeError, VariableError
+from .expressions import Numbers, as_numbers
+from .linear import Linear
+from .parameters import Parameter, read_parameters
+from .parametrisation import Floats, Parametrisation, Values
+from .scope import Ints, Scope
+from .variables import Variable
+
+
+class TableMap(NamedTuple):
+    """The table of a structure: entry e, in C order, is constant[e] + coefficient[e] * number[index[e]].
+
+    A coefficient of 0 counts as 0 even where the number is +inf; index -1 reads no number.
+    """
+
+    index: npt.NDArray[np.intp]  # (entries,)
+    coefficient: Floats  # (entries,)
+    constant: Floats  # (entries,)
+
+    def energies(self, numbers: Floats) -> Floats:
+        """Return the entries (..., entries) of factors with numbers (..., row size)."""
+        if numbers.shape[-1] == 0:
+            return np.broadcast_to(self.constant, (*numbers.shape[:-1], self.constant.size))
+        used = (self.index >= 0) & (self.coefficient != 0)
+        picked = np.where(used, numbers[..., np.where(used, self.index, 0)], 0.0)
+        result: Floats = self.constant + np.where(used, self.coefficient, 0.0) * picked
+        return result
+
+
+class NumberSlot(NamedTuple):
+    """One of the arrays of numbers of a declaration.
+
+    `source` has shape (*row_shape, *own), row_shape broadcasting to the group shape. Where `start` is not None
+    (ragged tables) the source is 1-D and factor f reads source[start[f]:start[f + 1]].
+    """
+
+    name: str
+    source: Parametrisation
+    own: tuple[int, ...]
+    start: Ints | None = None
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        return self.source.shape[: len(self.source.shape) - len(self.own)]
+
+    @property
+    def row_size(self) -> int:
+        return math.prod(self.own)
+
+    @property
+    def n_rows(self) -> int:
+        return math.prod(self.row_shape)
+
+    def rows(self, group_shape: tuple[int, ...]) -> Ints:
+        """Return which row each factor reads, (size,), factors in C order of the group."""
+        own_rows = np.arange(self.n_rows, dtype=np.int64).reshape(self.row_shape)
+        return np.broadcast_to(own_rows, group_shape).reshape(-1)
+
+
+class Factor:
+    """One declaration: `size` factors of one structure.
+
+    Attributes
+    ----------
+    kind : name of the structure
+    name : str or None, unique in a graph
+    scope, members, shape, size, arity : see `Scope`
+    slots : tuple of `NumberSlot`
+    state_shape : number of states of each slot, or None where ragged
+    key : hashable structure, equal for declarations that differ only in numbers
+    """
+
+    __slots__ = ("name", "scope", "slots", "state_shape")
+
+    kind: ClassVar[str]
+
+    name: str | None
+    scope: Scope
+    slots: tuple[NumberSlot, ...]
+    state_shape: tuple[int, ...] | None
+
+    @property
+    def members(self) -> Any:
+        return self.scope.members
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.scope.shape
+
+    @property
+    def size(self) -> int:
+        return self.scope.size
+
+    @property
+    def arity(self) -> "int | Ints":
+        return self.scope.arity
+
+    @property
+    def key(self) -> Hashable:
+        slots = tuple(
+            (slot.source.key, slot.own, None if slot.start is None else slot.start.tobytes())
+            for slot in self.slots
+        )
+        return (self.kind, self.name, self.scope.key, self.state_shape, slots)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(parameter for slot in self.slots for parameter in slot.source.parameters)
+
+    @property
+    def reals(self) -> tuple[Variable, ...]:
+        return tuple(variable for slot in self.slots for variable in slot.source.reals)
+
+    def table_map(self, state_shape: tuple[int, ...], state_values: Sequence[Floats]) -> TableMap:
+        """Return the table of one factor, slots of `state_shape` states with the given numeric values."""
+        raise NotImplementedError
+
+    def state_values(self, state_shape: tuple[int, ...]) -> tuple[Floats, ...]:
+        """Return what `table_map` is told about states: 0 .. n - 1, for structures that read no labels."""
+        return tuple(np.arange(n, dtype=np.float64) for n in state_shape)
+
+    def values(self, parameters: Mapping[str, npt.ArrayLike] | None = None) -> dict[str, Floats]:
+        """Return the values this declaration reads; observed real variables are passed by name, too."""
+        given = dict(parameters or {})
+        reals = {variable.name: variable for variable in self.reals}
+        values: dict[str, Floats] = {}
+        for name, variable in reals.items():
+            if name not in given:
+                raise FactorError(
+                    f'the numbers are the value of variable "{name}". Pass it among the parameters.'
+                )
+            values[name] = np.asarray(given.pop(name), dtype=np.float64)
+            shape = (*variable.shape, *(variable.dim or ()))
+            if values[name].shape != shape:
+                raise FactorError(f'variable "{name}" has values of shape {shape}, not {values[name].shape}.')
+        declared = {parameter.name: parameter for parameter in self.parameters}
+        values.update(read_parameters(declared, {n: v for n, v in given.items() if n in declared}))
+        return values
+
+    def table(self, parameters: Mapping[str, npt.ArrayLike] | None = None) -> Any:
+        """Return the energies of every factor as tables.
+
+        Parameters
+        ----------
+        parameters : name -> value, for Parameters without `initial` and for observed real variables
+
+        Returns
+        -------
+        (*shape, *state shape) float64, in nats, read-only where broadcast; a list of arrays where ragged.
+
+        Raises
+        ------
+        ParameterError : a parameter has no value.
+        """
+        return self.bound_table(self.values(parameters))
+
+    def bound_table(self, values: Values) -> Any:
+        """As `table`, from values read already."""
+        if self.state_shape is None:
+            return self._ragged_tables(values)
+        table_map = self.table_map(self.state_shape, self.state_values(self.state_shape))
+        if not self.slots:
+            one = table_map.energies(np.zeros((1, 0))).reshape(self.state_shape)
+            return np.broadcast_to(one, (*self.shape, *self.state_shape))
+        slot = self.slots[0]
+        numbers = slot.source.evaluate(values).reshape(*slot.row_shape, slot.row_size)
+        tables = table_map.energies(numbers).reshape(*slot.row_shape, *self.state_shape)
+        return _broadcast_groups(tables, self.shape, len(self.state_shape))
+
+    def factor_state_shapes(self) -> list[tuple[int, ...]]:
+        """Return the state shape of each factor of a ragged declaration."""
+        variable = self.scope.given
+        assert isinstance(variable, Variable)
+        start, cells = self.scope.ragged_cells({variable.name: 0})
+        counts = cell_counts(variable.declared)[cells].tolist()
+        bounds = start.tolist()
+        return [tuple(counts[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+
+    def _ragged_tables(self, values: Values) -> list[Floats]:
+        shapes = self.factor_state_shapes()
+        if not self.slots:
+            rows = np.zeros((1, 0))
+            row_of = np.zeros(self.size, dtype=np.int64)
+        else:
+            slot = self.slots[0]
+            rows = slot.source.evaluate(values).reshape(slot.n_rows, slot.row_size)
+            row_of = slot.rows(self.shape)
+        maps: dict[tuple[int, ...], TableMap] = {}
+        for shape in shapes:
+            if shape not in maps:
+                maps[shape] = self.table_map(shape, self.state_values(shape))
+        return [maps[s].energies(rows[row]).reshape(s) for s, row in zip(shapes, row_of, strict=True)]
+
+    def energies(self, values: Values, states: npt.NDArray[np.integer[Any]]) -> Floats:
+        """Return the energy of each factor under one assignment, (size,), in nats.
+
+        `states` are state indices, (arity, size) as `scope.columns`, or (S,) as `scope.ragged_cells` where ragged.
+        """
+        if self.state_shape is None:
+            tables = self._ragged_tables(values)
+            start, _ = self.scope.ragged_cells({v.name: 0 for v in self.scope.variables})
+            bounds, flat = start.tolist(), states.tolist()
+            return np.array(
+                [t[tuple(flat[a:b])] for t, a, b in zip(tables, bounds, bounds[1:], strict=False)]
+            )
+        if not self.size:
+            return np.zeros(0)
+        table_map = self.table_map(self.state_shape, self.state_values(self.state_shape))
+        entry = np.zeros(self.size, dtype=np.intp)
+        for column, count in zip(states, self.state_shape, strict=True):
+            entry = entry * count + column
+        result = table_map.constant[entry]
+        if self.slots:
+            slot = self.slots[0]
+            numbers = slot.source.evaluate(values).reshape(slot.n_rows, slot.row_size)
+            index, coefficient = table_map.index[entry], table_map.coefficient[entry]
+            used = (index >= 0) & (coefficient != 0)
+            picked = numbers[slot.rows(self.shape), np.where(used, index, 0)]
+            result = result + np.where(used, coefficient * np.where(used, picked, 0.0), 0.0)
+        return result
+
+    def renamed(self, rename: Callable[[str], str], name: str | None) -> "Factor":
+        """Return the same declaration over variables of other names, called `name`."""
+        other = copy.copy(self)
+        other.name = name
+        other.scope = self.scope.renamed(rename)
+        other.slots = tuple(slot._replace(source=slot.source.renamed(rename)) for slot in self.slots)
+        return other
+
+    def __repr__(self) -> str:
+        name = f' "{self.name}"' if self.name else ""
+        return f"<{self.kind}({self.scope}){name}, {count(self.size, 'factor')}>"
+
+    def numbers_text(self) -> str:
+        """Say what the numbers are, for `print(graph)`."""
+        if not self.slots:
+            return ""
+        slot = self.slots[0]
+        shared = "" if slot.n_rows == 1 or not slot.row_shape else f", {slot.n_rows:,} rows"
+        names = f" from {', '.join(slot.source.names)}" if slot.source.names else ""
+        return f", {slot.name}{shared}{names}"
+
+    def __str__(self) -> str:
+        return f"{self.kind}({self.scope}) {count(self.size, 'factor')}{self.numbers_text()}"
+
+
+def count(n: int, word: str) -> str:
+    """Return "1 factor", "4,096 factors"."""
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+
+
+def cell_counts(variable: Variable) -> Ints:
+    """Return the number of states of each cell of a declared discrete variable, (size,) int64."""
+    counts = variable.declared.n_states
+    if isinstance(counts, np.ndarray):
+        return counts.reshape(-1)
+    return np.full(variable.declared.size, counts, dtype=np.int64)
+
+
+def _broadcast_groups(tables: Floats, shape: tuple[int, ...], own: int) -> Floats:
+    state_shape = tables.shape[tables.ndim - own :]
+    return np.broadcast_to(tables, (*shape, *state_shape))
+
+
+def check_name(name: str | None) -> str | None:
+    """Return the name of a declaration. Raises FactorError if it is not a non-empty string or None."""
+    if name is not None and (not isinstance(name, str) or not name):
+        raise FactorError(f"the name of a factor must be a non-empty string, not {name!r}.")
+    return name
+
+
+def number_slot(
+    kind: str, what: str, numbers: Numbers, own: tuple[int, ...], scope: Scope, *, own_is: str
+) -> NumberSlot:
+    """Read the numbers of one slot and check them against rule N1: (*broadcastable to group, *own).
+
+    Raises
+    ------
+    FactorError : the own shape differs, the group part does not broadcast, or a constant is NaN or -inf.
+    """
+    source = as_numbers(numbers, what)
+    shape = source.shape
+    if shape != own:
+        lead = len(shape) - len(own)
+        if lead < 0 or shape[lead:] != own:
+            raise FactorError(_wrong_own(kind, what, shape, own, own_is, scope))
+        if not _broadcasts(shape[:lead], scope.shape):
+            if isinstance(source, Linear) and source.matrix is not None and shape[:lead] == (scope.size,):
+                # The rows of a sparse x are the group, ravelled: N2.
+                source = source.with_rows(scope.shape)
+            else:
+                raise FactorError(
+                    f"{what} of {kind}({scope}) has shape {shape}: {shape[:lead]} does not broadcast to the "
+                    f"group shape {scope.shape} (one factor each), before the own shape {own}."
+                )
+    first = source.first_bad()
+    if first is not None:
+        raise FactorError(_bad_number(kind, what, source, first))
+    return NumberSlot(what, source, own)
+
+
+def _wrong_own(
+    kind: str, what: str, shape: tuple[int, ...], own: tuple[int, ...], own_is: str, scope: Scope
+) -> str:
+    message = f"{what} of {kind}({scope}) has shape {shape}, and must end with {own_is} {own}."
+    if own and len(shape) >= len(own) and shape[len(shape) - len(own) :] == own[::-1]:
+        message += " Is it transposed?"
+    return message
+
+
+def _bad_number(kind: str, what: str, source: Parametrisation, first: tuple[int, ...]) -> str:
+    array = getattr(source, "array", None)
+    if array is None:
+        return f"the features of {what} of {kind} are not finite at {list(first)} (inf * 0? use np.where)."
+    return (
+        f"{what} of {kind} is {array[first]} at {list(first)}. Energies are above -inf, and +inf is forbidden "
+        "(inf * 0? use np.where)."
+    )
+
+
+def _broadcasts(shape: tuple[int, ...], group: tuple[int, ...]) -> bool:
+    if len(shape) > len(group):
+        return False
+    return all(
+        length in (1, full) for length, full in zip(shape[::-1], group[: -len(shape) - 1 : -1], strict=True)
+    )
+
+
+def check_arity(kind: str, scope: Scope, arity: int) -> None:
+    """Raise ScopeError unless every factor has `arity` variables, and say what was probably meant (S5)."""
+    found = scope.arity
+    if isinstance(found, np.ndarray):
+        if found.size and not (found == arity).all():
+            factor = int(np.argmax(found != arity))
+            raise ScopeError(f"{kind} takes {arity} variables; members[{factor}] has {found[factor]}.")
+        return
+    if found != arity:
+        raise ScopeError(f"{kind} takes {arity} variables. {said(kind, scope)}")
+
+
+def said(kind: str, scope: Scope) -> str:
+    """Say what a scope was read as, and how to write the other reading."""
+    if isinstance(scope.given, Variable):
+        what = scope.given
+        arity = scope.arity
+        assert isinstance(arity, int)
+        if scope.shape == ():
+            return f"{kind}({what}) is ONE factor over {count(arity, 'variable')}. Write [{what}] for one factor per variable."
+        return f"{kind}({what}, axis={scope.axis}) is {count(scope.size, 'factor')} over {count(arity, 'variable')} each."
+    n = len(scope.given)
+    return (
+        f"A list pairs its members elementwise, so this is {count(scope.size, 'factor')} "
+        f"over {count(n, 'variable')} each."
+    )
+
+
+def check_many(kind: str, scope: Scope) -> None:
+    """Raise ScopeError where a one-member list meets a structure over many variables (S5)."""
+    if isinstance(scope.given, Variable) or len(scope.given) != 1 or scope.size <= 1:
+        return
+    what = scope.given[0]
+    raise ScopeError(
+        f"a list pairs its members elementwise, so this is {scope.size:,} factors over 1 variable each. "
+        f"Write {what.name}[0] for one factor, or {what.name} with axis={max(what.ndim - 1, 0)}."
+    )
+
+
+def check_equal_domains(kind: str, scope: Scope) -> None:
+    """Raise VariableError unless all variables of each factor have the same states."""
+    if scope.ragged or isinstance(scope.given, Variable):
+        variables: Sequence[Variable] = scope.variables
+    else:
+        variables = scope.given
+    first = variables[0] if variables else None
+    for other in variables[1:]:
+        assert first is not None
+        if first.states != other.states or not np.array_equal(first.n_states, other.n_states):  # type: ignore[arg-type]
+            raise VariableError(
+                f"{kind} compares variables of one domain: {first} has {_domain(first)}, {other} has {_domain(other)}."
+            )
+
+
+def _domain(variable: Variable) -> str:
+    return f"states {list(variable.states)}" if variable.states else f"{variable.n_states} states"

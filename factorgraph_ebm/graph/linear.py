@@ -1,0 +1,208 @@
+"""Linear numbers: features times weights.
+
+numbers = tensordot(x, W, axes=1),   pullback: x' G into W, and G W' into x
+"""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import FactorError
+from .expressions import Constant, Numbers, as_numbers, is_sparse
+from .parameters import Parameter
+from .parametrisation import Floats, Parametrisation, Rename, Values, add_at, bounded, flat_view
+from .variables import Variable
+
+_WHOLE = slice(0, 1)
+
+
+class Linear(Parametrisation):
+    """`tensordot(x, W, axes=1)`: shapes (*g, F) and (F, *own) give (*g, *own).
+
+    Parameters
+    ----------
+    x : array (*g, F), scipy.sparse matrix (rows, F) whose rows are g ravelled, observed real variable, Parameter,
+        or another expression
+    W : Parameter, array or expression (F, *own)
+
+    Raises
+    ------
+    FactorError : the last axis of x and the first of W differ, or x holds NaN or an infinity.
+
+    Examples
+    --------
+    >>> W = Parameter("W", shape=(2, 3))
+    >>> scores = Linear([[1.0, 0.0], [1.0, 1.0]], W)
+    >>> scores.shape, scores.evaluate({"W": np.arange(6.0).reshape(2, 3)})[1]
+    ((2, 3), array([3., 5., 7.]))
+    """
+
+    __slots__ = ("x", "matrix", "W", "shape", "linear", "_features", "_own")
+
+    def __init__(self, x: Numbers, W: Numbers) -> None:  # noqa: N803 - the contract's name
+        self.matrix: Any = None
+        self.x: Parametrisation | None = None
+        if is_sparse(x):
+            self.matrix = x.tocsr()
+            shape = tuple(int(n) for n in self.matrix.shape)
+        else:
+            self.x = as_numbers(x, "the features of Linear")
+            shape = self.x.shape
+        self.W = as_numbers(W, "the weights of Linear")
+        if not shape or not self.W.shape or shape[-1] != self.W.shape[0]:
+            raise FactorError(
+                f"Linear multiplies x (..., F) by W (F, ...): x has shape {shape}, W has shape {self.W.shape}."
+            )
+        self.shape = (*shape[:-1], *self.W.shape[1:])
+        self._features = shape[-1]
+        self._own = math.prod(self.W.shape[1:])
+        if self.x is None:
+            self.linear = self.W.linear
+        else:
+            self.linear = self.W.linear and self.x.linear and not (self.W.parameters and self.x.parameters)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        if self.x is None:
+            return self.W.parameters
+        return (*self.x.parameters, *self.W.parameters)
+
+    @property
+    def reals(self) -> tuple[Variable, ...]:
+        return self.W.reals if self.x is None else (*self.x.reals, *self.W.reals)
+
+    @property
+    def key(self) -> Hashable:
+        # The stored nonzeros are values, not structure.
+        x: Hashable = ("sparse", self.matrix.shape) if self.x is None else self.x.key
+        return ("Linear", x, self.W.key)
+
+    def first_bad(self) -> tuple[int, ...] | None:
+        if self.x is not None and not isinstance(self.x, Constant):
+            return None
+        data: Floats = self.matrix.data if self.x is None else self.x.array
+        # inf * 0 is NaN, so +inf is as bad as NaN in a feature.
+        if not data.size or (data.min() > -math.inf and data.max() < math.inf):
+            return None
+        place = np.argwhere(~np.isfinite(data))[0]
+        if self.x is not None:
+            return tuple(int(i) for i in place)
+        row = int(np.searchsorted(self.matrix.indptr, place[0], side="right")) - 1
+        return row, int(self.matrix.indices[place[0]])
+
+    def _weights(self, values: Values) -> Floats:
+        return self.W.evaluate(values).reshape(self._features, self._own)
+
+    def _features_of(self, values: Values, rows: slice) -> Any:
+        """Return rows of x as a matrix (rows, F), dense or CSR."""
+        if self.x is None:
+            whole = rows.start == 0 and rows.stop == self.matrix.shape[0]
+            return self.matrix if whole else self.matrix[rows]
+        return _matrix(self.x.evaluate(values), self._features)[rows]
+
+    def _range(self, rows: slice, width: int) -> tuple[slice, slice]:
+        """Return which rows of x the numbers `rows` come from, and where they lie in that product, flat."""
+        if width == self._own:
+            return rows, slice(0, (rows.stop - rows.start) * width)
+        first, last = rows.start * width, rows.stop * width
+        start = first // self._own if self._own else 0
+        stop = -(-last // self._own) if self._own else 0
+        return slice(start, stop), slice(first - start * self._own, last - start * self._own)
+
+    def numbers(self, values: Values, rows: slice, out: Floats) -> None:
+        rows = bounded(rows, self.size, out.shape[1])
+        x_rows, flat = self._range(rows, out.shape[1])
+        product = self._features_of(values, x_rows) @ self._weights(values)
+        out[...] = product.reshape(-1)[flat].reshape(out.shape)
+
+    def evaluate(self, values: Values) -> Floats:
+        n_rows = math.prod(self.shape[: len(self.shape) - len(self.W.shape) + 1])
+        product: Floats = self._features_of(values, slice(0, n_rows)) @ self._weights(values)
+        return product.reshape(self.shape)
+
+    def pullback(self, values: Values, rows: slice, gradient: Floats, into: Mapping[str, Floats]) -> None:
+        to_weights = any(name in into for name in self.W.names)
+        to_features = self.x is not None and any(name in into for name in self.x.names)
+        if not (to_weights or to_features):
+            return
+        rows = bounded(rows, self.size, gradient.shape[1])
+        x_rows, flat = self._range(rows, gradient.shape[1])
+        n_rows = x_rows.stop - x_rows.start
+        slopes: Floats
+        if flat.start == 0 and flat.stop == n_rows * self._own:
+            slopes = gradient.reshape(n_rows, self._own)
+        else:
+            padded = np.zeros(n_rows * self._own)
+            padded[flat] = gradient.reshape(-1)
+            slopes = padded.reshape(n_rows, self._own)
+        if to_weights:
+            features = self._features_of(values, x_rows)
+            if self.x is None and features.nnz < self._features and isinstance(self.W, Parameter):
+                self._scatter(features, slopes, into)
+            else:
+                back = np.ascontiguousarray(features.T @ slopes)
+                self.W.pullback(values, _WHOLE, back.reshape(1, back.size), into)
+        if self.x is not None and to_features:
+            self.x.pullback(values, x_rows, slopes @ self._weights(values).T, into)
+
+    def _scatter(self, features: Any, slopes: Floats, into: Mapping[str, Floats]) -> None:
+        """Add X' G for few nonzeros, touching only the weights they use (one sample of many features)."""
+        assert isinstance(self.W, Parameter)
+        row = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+        parts = features.data[:, None] * slopes[row]
+        cells = self.W.cells.reshape(self._features, self._own)[features.indices]
+        add_at(flat_view(into[self.W.name]), cells.reshape(-1), parts.reshape(-1), distinct=False)
+
+    def with_rows(self, shape: tuple[int, ...]) -> "Linear":
+        """Return the same numbers with the rows of x seen as an array of `shape`."""
+        return self._copy(self.x, self.W, (*shape, *self.W.shape[1:]))
+
+    def _copy(self, x: Parametrisation | None, W: Parametrisation, shape: tuple[int, ...]) -> "Linear":  # noqa: N803
+        other = Linear.__new__(Linear)
+        other.x, other.W, other.shape = x, W, shape
+        other.matrix, other.linear = self.matrix, self.linear
+        other._features, other._own = self._features, self._own
+        return other
+
+    def renamed(self, rename: Rename) -> Parametrisation:
+        if not self.reals:
+            return self
+        x = None if self.x is None else self.x.renamed(rename)
+        return self._copy(x, self.W.renamed(rename), self.shape)
+
+    def merge(self, others: Sequence[Parametrisation], row_size: int) -> Parametrisation:
+        products = [self, *(other for other in others if isinstance(other, Linear))]
+        alike = (
+            len(products) == len(others) + 1
+            and row_size == self._own
+            and all(self.W.equals(other.W) for other in products)
+        )
+        if not alike or all(self.equals(other) for other in others):
+            return super().merge(others, row_size)
+        if all(product.x is None for product in products):
+            import scipy.sparse  # heavy; who holds a sparse matrix has loaded it already
+
+            return Linear(scipy.sparse.vstack([product.matrix for product in products], format="csr"), self.W)
+        arrays = [product.x.array for product in products if isinstance(product.x, Constant)]
+        if len(arrays) < len(products):
+            return super().merge(others, row_size)
+        return Linear(np.concatenate([_matrix(array, self._features) for array in arrays]), self.W)
+
+    def equals(self, other: Parametrisation) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Linear) or self.shape != other.shape or not self.W.equals(other.W):
+            return False
+        if self.x is None or other.x is None:
+            return self.matrix is other.matrix and self.x is other.x
+        return self.x.equals(other.x)
+
+    def __repr__(self) -> str:
+        return f"Linear(shape={self.shape}, W={self.W!r})"
+
+
+def _matrix(array: Floats, width: int) -> Floats:
+    return array.reshape(math.prod(array.shape[:-1]), width)
