@@ -107,9 +107,7 @@ class Product(Factor):
             # One more element, so that a last factor over no variables has a place to begin.
             each = np.append(variable.state_values()[states], 1.0)
             product = (
-                np.where(np.diff(start) > 0, np.multiply.reduceat(each, start[:-1]), 1.0)
-                if self.size
-                else product
+                np.where(np.diff(start) > 0, np.multiply.reduceat(each, start[:-1]), 1.0) if self.size else product
             )
         else:
             for variable, column in zip(self.scope.slot_variables, states, strict=True):

@@ -56,9 +56,7 @@ def read_given(graph: FactorGraph, given: Mapping[Any, Any] | None, *, what: str
     for name, missing in holes.items():
         if missing.any():
             cell = graph[name].cell_name(int(np.argmax(missing)))
-            raise EvidenceError(
-                f'real variable "{name}" is {what} only in part: {cell} is not. Give all of it.'
-            )
+            raise EvidenceError(f'real variable "{name}" is {what} only in part: {cell} is not. Give all of it.')
     return Given(known, states, reals)
 
 
@@ -108,7 +106,8 @@ def _read_indices(variable: Variable, value: Any, what: str) -> Ints:
     elif kind == "b":
         if variable._counts != 2:
             raise EvidenceError(
-                f'variable "{variable}" has {variable.n_states} states, and bool is for two. Give 0-{variable.max_states - 1}.'
+                f'variable "{variable}" has {variable.n_states} states, and bool is for two. '
+                f"Give 0-{variable.max_states - 1}."
             )
         array = array.astype(np.int64)
     elif kind == "f":
@@ -179,9 +178,7 @@ def _look_up(labels: Labels, array: npt.NDArray[Any]) -> Ints:
 
 
 def _unknown_label(name: str, labels: Labels, label: object, what: str) -> str:
-    listed = ", ".join(repr(state) for state in labels.states[:20]) + (
-        ", ..." if len(labels.states) > 20 else ""
-    )
+    listed = ", ".join(repr(state) for state in labels.states[:20]) + (", ..." if len(labels.states) > 20 else "")
     if isinstance(label, np.generic):
         label = label.item()
     message = f'variable "{name}" was {what} {label!r}, which is not one of its states: {listed}.'
@@ -194,9 +191,7 @@ def _unknown_label(name: str, labels: Labels, label: object, what: str) -> str:
     return message + (did_you_mean(label, map(str, labels.states)) if isinstance(label, str) else "")
 
 
-def _write(
-    graph: FactorGraph, variable: Variable, found: Ints, known: Bools, states: Ints, what: str
-) -> None:
+def _write(graph: FactorGraph, variable: Variable, found: Ints, known: Bools, states: Ints, what: str) -> None:
     cells: Cells = variable.cells + graph.cell_offset[variable.name]
     here = found >= 0
     if not here.all():
@@ -217,9 +212,7 @@ def _write(
     )
 
 
-def _read_real(
-    variable: Variable, value: Any, reals: dict[str, Floats], holes: dict[str, Bools], what: str
-) -> None:
+def _read_real(variable: Variable, value: Any, reals: dict[str, Floats], holes: dict[str, Bools], what: str) -> None:
     name = variable.name
     mask: Any = np.ma.getmask(value)
     if mask is not np.ma.nomask and np.any(mask):
@@ -281,7 +274,7 @@ def describe_cell(graph: FactorGraph, cell: int) -> str:
 
 
 def _owner(graph: FactorGraph, cell: int) -> tuple[str, int]:
-    for name, offset in reversed(graph.cell_offset.items()):
+    for name, offset in graph.cell_offset.items():
         if offset <= cell < offset + graph[name].size:
             return name, offset
     raise IndexError(f"cell {cell} of {graph.n_cells}")

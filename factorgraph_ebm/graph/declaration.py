@@ -17,7 +17,7 @@ from .expressions import Numbers, as_numbers
 from .linear import Linear
 from .parameters import Parameter, read_parameters
 from .parametrisation import Floats, Parametrisation, Values
-from .scope import Ints, Scope
+from .scope import Ints, Scope, cell_counts
 from .variables import Variable
 
 
@@ -27,7 +27,7 @@ class TableMap(NamedTuple):
     A coefficient of 0 counts as 0 even where the number is +inf; index -1 reads no number.
     """
 
-    index: npt.NDArray[np.intp]  # (entries,)
+    index: npt.NDArray[np.intp]  # type: ignore[assignment]  # (entries,); hides tuple.index
     coefficient: Floats  # (entries,)
     constant: Floats  # (entries,)
 
@@ -112,8 +112,7 @@ class Factor:
     @property
     def key(self) -> Hashable:
         slots = tuple(
-            (slot.source.key, slot.own, None if slot.start is None else slot.start.tobytes())
-            for slot in self.slots
+            (slot.source.key, slot.own, None if slot.start is None else slot.start.tobytes()) for slot in self.slots
         )
         return (self.kind, self.name, self.scope.key, self.state_shape, slots)
 
@@ -140,9 +139,7 @@ class Factor:
         values: dict[str, Floats] = {}
         for name, variable in reals.items():
             if name not in given:
-                raise FactorError(
-                    f'the numbers are the value of variable "{name}". Pass it among the parameters.'
-                )
+                raise FactorError(f'the numbers are the value of variable "{name}". Pass it among the parameters.')
             values[name] = np.asarray(given.pop(name), dtype=np.float64)
             shape = (*variable.shape, *(variable.dim or ()))
             if values[name].shape != shape:
@@ -214,9 +211,7 @@ class Factor:
             tables = self._ragged_tables(values)
             start, _ = self.scope.ragged_cells({v.name: 0 for v in self.scope.variables})
             bounds, flat = start.tolist(), states.tolist()
-            return np.array(
-                [t[tuple(flat[a:b])] for t, a, b in zip(tables, bounds, bounds[1:], strict=False)]
-            )
+            return np.array([t[tuple(flat[a:b])] for t, a, b in zip(tables, bounds, bounds[1:], strict=False)])
         if not self.size:
             return np.zeros(0)
         table_map = self.table_map(self.state_shape, self.state_values(self.state_shape))
@@ -263,14 +258,6 @@ def count(n: int, word: str) -> str:
     return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
 
 
-def cell_counts(variable: Variable) -> Ints:
-    """Return the number of states of each cell of a declared discrete variable, (size,) int64."""
-    counts = variable.declared.n_states
-    if isinstance(counts, np.ndarray):
-        return counts.reshape(-1)
-    return np.full(variable.declared.size, counts, dtype=np.int64)
-
-
 def _broadcast_groups(tables: Floats, shape: tuple[int, ...], own: int) -> Floats:
     state_shape = tables.shape[tables.ndim - own :]
     return np.broadcast_to(tables, (*shape, *state_shape))
@@ -313,9 +300,7 @@ def number_slot(
     return NumberSlot(what, source, own)
 
 
-def _wrong_own(
-    kind: str, what: str, shape: tuple[int, ...], own: tuple[int, ...], own_is: str, scope: Scope
-) -> str:
+def _wrong_own(kind: str, what: str, shape: tuple[int, ...], own: tuple[int, ...], own_is: str, scope: Scope) -> str:
     message = f"{what} of {kind}({scope}) has shape {shape}, and must end with {own_is} {own}."
     if own and len(shape) >= len(own) and shape[len(shape) - len(own) :] == own[::-1]:
         message += " Is it transposed?"
@@ -335,9 +320,7 @@ def _bad_number(kind: str, what: str, source: Parametrisation, first: tuple[int,
 def _broadcasts(shape: tuple[int, ...], group: tuple[int, ...]) -> bool:
     if len(shape) > len(group):
         return False
-    return all(
-        length in (1, full) for length, full in zip(shape[::-1], group[: -len(shape) - 1 : -1], strict=True)
-    )
+    return all(length in (1, full) for length, full in zip(shape[::-1], group[: -len(shape) - 1 : -1], strict=True))
 
 
 def check_arity(kind: str, scope: Scope, arity: int) -> None:
@@ -359,8 +342,12 @@ def said(kind: str, scope: Scope) -> str:
         arity = scope.arity
         assert isinstance(arity, int)
         if scope.shape == ():
-            return f"{kind}({what}) is ONE factor over {count(arity, 'variable')}. Write [{what}] for one factor per variable."
-        return f"{kind}({what}, axis={scope.axis}) is {count(scope.size, 'factor')} over {count(arity, 'variable')} each."
+            return (
+                f"{kind}({what}) is ONE factor over {count(arity, 'variable')}. "
+                f"Write [{what}] for one factor per variable."
+            )
+        factors = count(scope.size, "factor")
+        return f"{kind}({what}, axis={scope.axis}) is {factors} over {count(arity, 'variable')} each."
     n = len(scope.given)
     return (
         f"A list pairs its members elementwise, so this is {count(scope.size, 'factor')} "
@@ -380,18 +367,31 @@ def check_many(kind: str, scope: Scope) -> None:
 
 
 def check_equal_domains(kind: str, scope: Scope) -> None:
-    """Raise VariableError unless all variables of each factor have the same states."""
-    if scope.ragged or isinstance(scope.given, Variable):
-        variables: Sequence[Variable] = scope.variables
-    else:
-        variables = scope.given
-    first = variables[0] if variables else None
-    for other in variables[1:]:
-        assert first is not None
-        if first.states != other.states or not np.array_equal(first.n_states, other.n_states):  # type: ignore[arg-type]
+    """Raise VariableError unless the variables of each factor have the same states."""
+    first = scope.variables[0]
+    for other in scope.variables[1:]:
+        if first.states != other.states:
             raise VariableError(
                 f"{kind} compares variables of one domain: {first} has {_domain(first)}, {other} has {_domain(other)}."
             )
+    if all(isinstance(variable.declared.n_states, int) for variable in scope.variables):
+        for other in scope.variables[1:]:
+            if first.n_states != other.n_states:
+                raise VariableError(
+                    f"{kind} compares variables of one domain: {first} has {_domain(first)}, "
+                    f"{other} has {_domain(other)}."
+                )
+        return
+    counts = scope.state_counts()
+    if not scope.size or not len(counts):
+        return
+    differs = (counts != counts[0]).any(axis=0)
+    if differs.any():
+        factor = int(np.argmax(differs))
+        raise VariableError(
+            f"{kind} compares variables of one domain: {scope.describe(factor)} have "
+            f"{', '.join(str(n) for n in counts[:, factor])} states."
+        )
 
 
 def _domain(variable: Variable) -> str:

@@ -93,9 +93,7 @@ class Constant(Parametrisation):
             return True
         if not isinstance(other, Constant) or self.shape != other.shape:
             return False
-        return self.array is other.array or (
-            self.size <= _COMPARED and bool(np.array_equal(self.array, other.array))
-        )
+        return self.array is other.array or (self.size <= _COMPARED and bool(np.array_equal(self.array, other.array)))
 
     def merge(self, others: Sequence[Parametrisation], row_size: int) -> Parametrisation:
         arrays = [self.array, *(other.array for other in others if isinstance(other, Constant))]
@@ -240,9 +238,7 @@ class Computed(Parametrisation):
         by_rows(whole, gradient.shape[1])[rows] = gradient
         parts = self.transpose(*(each.evaluate(values) for each in self.inputs), whole)
         if len(parts) != len(self.inputs):
-            raise FactorError(
-                f"Computed: pullback returned {len(parts)} gradients for {len(self.inputs)} inputs."
-            )
+            raise FactorError(f"Computed: pullback returned {len(parts)} gradients for {len(self.inputs)} inputs.")
         for each, part in zip(self.inputs, parts, strict=True):
             array = np.asarray(part, dtype=np.float64)
             if array.shape != each.shape:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FactorError, ParameterError, VariableError, did_you_mean
-from .declaration import Factor, cell_counts
+from .declaration import Factor
 from .parameters import Parameter, read_parameters
 from .parametrisation import Floats
-from .scope import Ints
+from .scope import Ints, cell_counts
 from .variables import Variable
 
 
@@ -63,9 +63,7 @@ class FactorGraph:
         named: dict[str, int] = {}
         for position, factor in enumerate(self.factors):
             if not isinstance(factor, Factor):
-                raise FactorError(
-                    f"element {position} of the factors is a {type(factor).__name__}, not a factor."
-                )
+                raise FactorError(f"element {position} of the factors is a {type(factor).__name__}, not a factor.")
             for variable in factor.scope.variables:
                 _declare(found, variable)
             for slot in factor.slots:
@@ -157,9 +155,7 @@ class FactorGraph:
         if not self.factors:
             return f"no factors over {', '.join(self.variables) or 'no variables'}"
         width = max(len(str(key)) for key in self.keys)
-        return "\n".join(
-            f"{key!s:<{width}}  {factor}" for key, factor in zip(self.keys, self.factors, strict=True)
-        )
+        return "\n".join(f"{key!s:<{width}}  {factor}" for key, factor in zip(self.keys, self.factors, strict=True))
 
     def __repr__(self) -> str:
         n_factors = sum(factor.size for factor in self.factors)
@@ -169,9 +165,7 @@ class FactorGraph:
         )
 
 
-def parameter_values(
-    graph: FactorGraph, parameters: Mapping[str, npt.ArrayLike] | None = None
-) -> dict[str, Floats]:
+def parameter_values(graph: FactorGraph, parameters: Mapping[str, npt.ArrayLike] | None = None) -> dict[str, Floats]:
     """Return the value of every parameter of a graph: the given one, else `initial` (rule P1).
 
     Raises

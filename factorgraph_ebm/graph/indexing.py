@@ -80,8 +80,7 @@ def cells_key(cells: Cells, declared: Cells) -> Hashable:
         offset = (cells.__array_interface__["data"][0] - declared.__array_interface__["data"][0]) // _ITEM
         # The stride of an axis of length one moves nothing: dropping it makes equal cells equal keys.
         strides = tuple(
-            0 if length == 1 else stride // _ITEM
-            for length, stride in zip(cells.shape, cells.strides, strict=True)
+            0 if length == 1 else stride // _ITEM for length, stride in zip(cells.shape, cells.strides, strict=True)
         )
         return offset, cells.shape, strides
     return cells.shape, digest(cells)

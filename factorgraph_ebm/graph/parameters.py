@@ -170,7 +170,7 @@ class Parameter(Parametrisation):
 
     def transpose(self, *axes: int | Sequence[int]) -> "Parameter":
         """Return a view with permuted axes, as numpy does."""
-        return self._view(self.cells.transpose(*axes))  # type: ignore[arg-type]
+        return self._view(self.cells.transpose(*axes))
 
     @property
     def T(self) -> "Parameter":  # noqa: N802 - numpy's name
@@ -248,9 +248,7 @@ class Parameter(Parametrisation):
         return f'Parameter("{self.name}"{f", shape={self.shape}" if self.shape else ""})'
 
 
-def read_parameters(
-    declared: Mapping[str, Parameter], given: Mapping[str, npt.ArrayLike] | None
-) -> dict[str, Floats]:
+def read_parameters(declared: Mapping[str, Parameter], given: Mapping[str, npt.ArrayLike] | None) -> dict[str, Floats]:
     """Return the value of every declared parameter: the given one, else `initial`.
 
     Raises

@@ -87,7 +87,7 @@ class Parametrisation:
         """Return the same source reading its observed real variables under other names."""
         return self
 
-    def equals(self, other: "Parametrisation") -> bool:
+    def equals(self, other: Parametrisation) -> bool:
         """Whether both always give the same numbers; False where that would be costly to find out."""
         return self is other
 
@@ -135,9 +135,7 @@ class Stacked(Parametrisation):
                 break
             if low < high:
                 own = int(self._start[s])
-                parts.append(
-                    (self.sources[s], slice(low - own, high - own), slice(low - start, high - start))
-                )
+                parts.append((self.sources[s], slice(low - own, high - own), slice(low - start, high - start)))
         return parts
 
     def numbers(self, values: Values, rows: slice, out: Floats) -> None:

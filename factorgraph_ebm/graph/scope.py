@@ -115,9 +115,7 @@ class Scope:
             self.shape = np.broadcast_shapes(*(member.shape for member in scope))
         except ValueError:
             shapes = " and ".join(f"{member}: {member.shape}" for member in scope)
-            raise ScopeError(
-                f"the members of a list pair elementwise, and do not broadcast: {shapes}."
-            ) from None
+            raise ScopeError(f"the members of a list pair elementwise, and do not broadcast: {shapes}.") from None
 
     def _read_members(self, scope: Variable, axis: int | tuple[int, ...] | None) -> None:
         if axis is not None:
@@ -144,9 +142,7 @@ class Scope:
                 lengths = [len(member) for member in members]
                 flat = [cell for member in members for cell in member]
             except TypeError:
-                raise ScopeError(
-                    "members= is a scipy.sparse matrix (row = factor) or a list of index lists."
-                ) from None
+                raise ScopeError("members= is a scipy.sparse matrix (row = factor) or a list of index lists.") from None
             self._start = np.zeros(len(lengths) + 1, dtype=np.int64)
             np.cumsum(lengths, out=self._start[1:])
             index = np.array(flat) if flat else np.zeros(0, np.intp)
@@ -172,7 +168,7 @@ class Scope:
 
     @property
     def slots(self) -> tuple[Cells, ...]:
-        """The cells of each slot of a uniform scope, flat indices into `slot_variables`, each broadcasting to `shape`."""
+        """The cells of each slot of a uniform scope, flat in its `slot_variables`, broadcasting to `shape`."""
         if self._slots is None:
             if self.ragged:
                 raise ScopeError("a ragged scope has no slots: read ragged_cells.")
@@ -232,6 +228,19 @@ class Scope:
         cells = self.given.cells[self._index].astype(np.int64) + offsets[self.given.name]
         return self._start, cells
 
+    def state_counts(self) -> Ints:
+        """Return the number of states of each variable of each factor, (arity, size); all of one arity."""
+        if self.ragged:
+            assert isinstance(self.given, Variable)
+            _, cells = self.ragged_cells({self.given.name: 0})
+            arity = len(cells) // self.size if self.size else 0
+            return cell_counts(self.given.declared)[cells].reshape(self.size, arity).T
+        parts = [
+            np.broadcast_to(cell_counts(variable)[cells], self.shape).reshape(-1)
+            for variable, cells in zip(self.slot_variables, self.slots, strict=True)
+        ]
+        return np.array(parts, dtype=np.int64).reshape(len(parts), self.size)
+
     @property
     def key(self) -> Hashable:
         """Hashable, equal for scopes of equal variables made in the same way."""
@@ -270,6 +279,14 @@ class Scope:
         if isinstance(self.given, Variable):
             return str(self.given.name)
         return ", ".join(member.name if member.ndim else str(member) for member in self.given)
+
+
+def cell_counts(variable: Variable) -> Ints:
+    """Return the number of states of each cell of a declared discrete variable, (size,) int64."""
+    counts = variable.declared.n_states
+    if isinstance(counts, np.ndarray):
+        return counts.reshape(-1)
+    return np.full(variable.declared.size, counts, dtype=np.int64)
 
 
 def _check_discrete(variable: Variable) -> None:

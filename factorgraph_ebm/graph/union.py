@@ -40,8 +40,7 @@ def union(graphs: Mapping[str, FactorGraph] | Sequence[FactorGraph]) -> FactorGr
             return f"{part}/{name}"
 
         factors += [
-            factor.renamed(inside, inside(str(key)))
-            for key, factor in zip(graph.keys, graph.factors, strict=True)
+            factor.renamed(inside, inside(str(key))) for key, factor in zip(graph.keys, graph.factors, strict=True)
         ]
         variables += [variable.renamed(inside(name)) for name, variable in graph.variables.items()]
     return FactorGraph(factors, variables=variables)

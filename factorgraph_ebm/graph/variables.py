@@ -191,7 +191,7 @@ class Variable:
 
     def transpose(self, *axes: int | Sequence[int]) -> "Variable":
         """Return a view with permuted axes, as numpy does."""
-        return _view(self.declared, self.cells.transpose(*axes))  # type: ignore[arg-type]
+        return _view(self.declared, self.cells.transpose(*axes))
 
     @property
     def T(self) -> "Variable":  # noqa: N802 - numpy's name
@@ -305,9 +305,7 @@ def _declare(
 
 def _read_labels(name: str, states: Sequence[Label]) -> Labels:
     if isinstance(states, str):
-        raise VariableError(
-            f'variable "{name}": states must be a list of labels. Write states={list(states)}.'
-        )
+        raise VariableError(f'variable "{name}": states must be a list of labels. Write states={list(states)}.')
     listed = tuple(
         state.item() if isinstance(state, np.generic) else state
         for state in (states.tolist() if isinstance(states, np.ndarray) else states)
@@ -338,9 +336,7 @@ def _read_counts(name: str, shape: tuple[int, ...], n_states: Any) -> int | Coun
         flat = counts.reshape(-1).astype(np.int64)
         if flat.min() < 1:
             cell = int(flat.argmin())
-            raise VariableError(
-                f'variable "{name}" needs n_states >= 1; cell {cell} has {flat[cell]}.'
-            ) from None
+            raise VariableError(f'variable "{name}" needs n_states >= 1; cell {cell} has {flat[cell]}.') from None
         if (flat == flat[0]).all():
             return int(flat[0])
         flat.flags.writeable = False
