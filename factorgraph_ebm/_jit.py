@@ -1,0 +1,203 @@
+"""How kernels are compiled and where the machine code is kept: the only place that says so.
+
+A kernel is a module-level function of arrays and numbers. `@kernel(...)` names its one signature, so that two
+processes can never write two signatures of one function under one file name; nothing is compiled, and Numba is not
+imported, before the first call. `@inlined` marks a small function that exists only inside kernels.
+
+Numba's own cache is stamped with the file of the kernel alone and would serve stale code after an edit of a callee in
+another file. Here the stamp, and the directory, is one digest of every source file of the package with the versions of
+Numba and llvmlite and the name of the processor, so an edited or upgraded library never meets old code. The cache
+directory is the first of these that can be made private to this user and written: `FACTORGRAPH_EBM_CACHE_DIR`,
+`NUMBA_CACHE_DIR`, `XDG_CACHE_HOME`, `~/.cache`, the temporary directory. Where none is writable, kernels are compiled
+in each process and a warning says so once.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pathlib
+import tempfile
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+# Types of kernel arguments. Graph arrays are read-only; a writable array is accepted for a read-only argument.
+READ_F8 = "Array(float64, 1, 'C', True)"
+READ_I8 = "Array(int64, 1, 'C', True)"
+READ_U8 = "Array(uint64, 1, 'C', True)"
+READ_U4 = "Array(uint32, 1, 'C', True)"
+READ_U1 = "Array(uint8, 1, 'C', True)"
+F8 = "float64[::1]"
+I8 = "int64[::1]"
+U4 = "uint32[::1]"
+U8 = "uint64[::1]"
+U1 = "uint8[::1]"
+SIZE = "uint64"
+INTEGER = "int64"
+REAL = "float64"
+NOTHING = "void"
+
+
+class Kernel:
+    """A function that is compiled at its first use, for one signature (or inside its callers, if it has none)."""
+
+    def __init__(self, function: Callable[..., Any], signature: str | None) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.signature = signature
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.compiled(*arguments)
+
+    @functools.cached_property
+    def compiled(self) -> Any:
+        """The Numba dispatcher (the plain function where `NUMBA_DISABLE_JIT` is set)."""
+        # Numba must see dispatchers, not `Kernel` objects, under the names that the function uses.
+        uses = self.function.__code__.co_names
+        module = self.function.__globals__
+        names = {name: module[name].compiled for name in uses if isinstance(module.get(name), Kernel)}
+        function = types.FunctionType(self.function.__code__, {**module, **names}, self.function.__name__)
+        function.__module__ = self.function.__module__
+        function.__qualname__ = self.function.__qualname__
+        return _compile(function, self.signature)
+
+
+def kernel(result: str, *arguments: str) -> Callable[[Callable[..., Any]], Kernel]:
+    """Decorate a module-level function as a kernel with this one signature."""
+    return lambda function: Kernel(function, f"{result}({', '.join(arguments)})")
+
+
+def inlined(function: Callable[..., Any]) -> Kernel:
+    """Decorate a small function that is used inside kernels only, for any types."""
+    return Kernel(function, None)
+
+
+def pointer_type(result: str, *arguments: str, count: int) -> str:
+    """The type of a tuple of `count` kernels of one signature, as an argument of a driver.
+
+    A driver that calls kernels through pointers compiles in a third of a second, whatever they are; one that names
+    them optimises all of them again inside itself.
+    """
+    return f"UniTuple(FunctionType({result}({', '.join(arguments)})), {count})"
+
+
+def _compile(function: types.FunctionType, signature: str | None) -> Any:
+    import numba  # at the first question, not at `import factorgraph_ebm`: it takes a quarter of a second
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=numba.core.errors.NumbaExperimentalFeatureWarning)
+        # No flag that assumes finite numbers: +inf is a forbidden state.
+        options: dict[str, Any] = {
+            "nogil": True,
+            "error_model": "numpy",
+            "fastmath": {"contract", "nsz", "arcp"},
+        }
+        dispatcher = numba.njit(**options)(function)
+        if signature is None or numba.config.DISABLE_JIT:
+            return dispatcher
+        cache = _cache_class()
+        if cache is not None:
+            dispatcher._cache = cache(function)
+        dispatcher.compile(signature)
+        dispatcher.disable_compile()
+        return dispatcher
+
+
+@functools.cache
+def _cache_class() -> Any:
+    """A cache of Numba's that keeps its files in our directory, or None where there can be none."""
+    directory = _cache_directory()
+    if directory is None:
+        return None
+    try:
+        from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+    except ImportError:  # private names: a later Numba may move them
+        warnings.warn("kernels are not cached: this version of Numba keeps its cache elsewhere", RuntimeWarning)
+        return None
+
+    class Locator(_CacheLocator):
+        def __init__(self, function: types.FunctionType) -> None:
+            self.function = function
+
+        def get_cache_path(self) -> str:
+            return directory
+
+        def get_source_stamp(self) -> str:
+            return os.path.basename(directory)
+
+        def get_disambiguator(self) -> str:
+            return f"{self.function.__module__}-{self.function.__code__.co_firstlineno}"
+
+    class Implementation(CompileResultCacheImpl):
+        def __init__(self, function: types.FunctionType) -> None:
+            self._lineno = function.__code__.co_firstlineno
+            self._locator = Locator(function)
+            self._filename_base = self.get_filename_base(f"{function.__module__}.{function.__qualname__}", "")
+
+    class Cache(FunctionCache):
+        _impl_class = Implementation
+
+        def _load_overload(self, signature: Any, target: Any) -> Any:
+            try:
+                return super()._load_overload(signature, target)
+            except Exception:  # a truncated or foreign file: compile again, and write over it
+                return None
+
+        def _save_overload(self, signature: Any, data: Any) -> None:
+            try:
+                super()._save_overload(signature, data)
+            except OSError as error:
+                warnings.warn(f"kernel cache not written: {error}", RuntimeWarning)
+
+    return Cache
+
+
+@functools.cache
+def _cache_directory() -> str | None:
+    environment = os.environ
+    roots = [environment.get("FACTORGRAPH_EBM_CACHE_DIR"), environment.get("NUMBA_CACHE_DIR")]
+    roots.append(environment.get("XDG_CACHE_HOME"))
+    home = os.path.expanduser("~")
+    if os.path.isabs(home):
+        roots.append(os.path.join(home, ".cache"))
+    roots.append(os.path.join(tempfile.gettempdir(), f"factorgraph-ebm-{os.getuid() if hasattr(os, 'getuid') else ''}"))
+    digest = _source_digest()
+    for root in filter(None, roots):
+        directory = os.path.join(root, "factorgraph_ebm", digest)
+        if _is_private_and_writable(directory):
+            return directory
+    warnings.warn(
+        "kernels are compiled anew in each process: no cache directory is writable. "
+        "Set FACTORGRAPH_EBM_CACHE_DIR to one that is.",
+        RuntimeWarning,
+    )
+    return None
+
+
+def _is_private_and_writable(directory: str) -> bool:
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        # Cached code is loaded by unpickling: only from a directory that nobody else could have filled.
+        if hasattr(os, "getuid") and os.stat(directory).st_uid != os.getuid():
+            return False
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+def _source_digest() -> str:
+    import llvmlite
+    import llvmlite.binding
+    import numba
+
+    digest = hashlib.sha256()
+    package = pathlib.Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
+    host = llvmlite.binding.get_host_cpu_name()
+    digest.update(f"{numba.__version__} {llvmlite.__version__} {host}".encode())
+    return digest.hexdigest()[:24]

@@ -1,0 +1,110 @@
+"""Numbers of a compiled union: declared values -> `Numbers`, and the transpose, which carries a gradient back.
+
+Binding is linear in the declared numbers once the given states are chosen: copy each declaration's numbers into its
+region of the store, then add rows of tables into unary energies, constants and derived tables. Each such addition is a
+`Fold`; `pull` runs the same folds backwards, so a gradient needs no second description of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_I8, SIZE, kernel
+from factorgraph_ebm.arrays import F64, I64, TableMap
+
+
+class Fold(NamedTuple):
+    """Add entries of n tables to n targets of m elements each. A length of 1 where n are meant: the same for all."""
+
+    to_unary: bool
+    "the targets are in `unary`; otherwise in `store`"
+    target: I64
+    "(n or 1,) first element of each target"
+    source: I64
+    "(n or 1,) element of the store where the numbers of each factor begin"
+    entry: I64
+    "(m,) table entry that goes into each element, with all given slots in state 0"
+    given_cells: I64
+    "(g, n) union cells of the given slots"
+    given_strides: tuple[int, ...]
+    table: TableMap
+
+    @property
+    def size(self) -> int:
+        return max(len(self.target), len(self.source), self.given_cells.shape[1] if len(self.given_cells) else 0)
+
+    def base(self, states: I64) -> I64:
+        """Table entry that the given states choose, (n or 1,)."""
+        if not len(self.given_cells):
+            return np.zeros(1, np.int64)
+        base = np.zeros(self.given_cells.shape[1], np.int64)
+        for cells, stride in zip(self.given_cells, self.given_strides):
+            base += states[cells] * stride
+        return base
+
+
+@kernel(NOTHING, F8, READ_F8, SIZE, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_F8, READ_F8)
+def add_tables(out, store, n, target, source, base, entry, index, coefficient, constant):  # type: ignore[no-untyped-def]
+    target_step = 0 if len(target) == 1 else 1
+    source_step = 0 if len(source) == 1 else 1
+    base_step = 0 if len(base) == 1 else 1
+    for i in range(n):
+        t = target[i * target_step]
+        s = source[i * source_step]
+        b = base[i * base_step]
+        for j in range(len(entry)):
+            e = entry[j] + b
+            value = constant[e]
+            # A coefficient of 0 is a plain 0, whatever the number: 0 * inf would be NaN.
+            if coefficient[e] != 0.0 and index[e] >= 0:
+                value += coefficient[e] * store[s + index[e]]
+            out[t + j] += value
+
+
+@kernel(NOTHING, READ_F8, F8, SIZE, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_F8)
+def add_tables_transposed(gradient, store_gradient, n, target, source, base, entry, index, coefficient):  # type: ignore[no-untyped-def]
+    target_step = 0 if len(target) == 1 else 1
+    source_step = 0 if len(source) == 1 else 1
+    base_step = 0 if len(base) == 1 else 1
+    for i in range(n):
+        t = target[i * target_step]
+        s = source[i * source_step]
+        b = base[i * base_step]
+        for j in range(len(entry)):
+            e = entry[j] + b
+            if coefficient[e] != 0.0 and index[e] >= 0:
+                store_gradient[s + index[e]] += coefficient[e] * gradient[t + j]
+
+
+def push(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:
+    """Add every fold into `unary` and `store`."""
+    for f in folds:
+        out = unary if f.to_unary else store
+        table = f.table
+        add_tables(
+            out, store, f.size, f.target, f.source, f.base(states), f.entry, table.index, table.coefficient, table.constant
+        )
+
+
+def pull(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:
+    """Carry the gradients of targets back to the declared numbers, adding into `store`."""
+    derived = store.copy()  # targets lie in the same array as the sources: read one, write the other
+    for f in folds:
+        gradient = unary if f.to_unary else derived
+        table = f.table
+        add_tables_transposed(
+            gradient, store, f.size, f.target, f.source, f.base(states), f.entry, table.index, table.coefficient
+        )
+
+
+def entries_of(states: Sequence[int], place: Sequence[int], strides: Sequence[int]) -> I64:
+    """Entry of a declared table for each combination of `states` (C order), read along slots `place` with `strides`."""
+    entry = np.zeros(tuple(states), np.int64)
+    for p, stride in zip(place, strides):
+        shape = [1] * len(states)
+        shape[p] = states[p]
+        entry += (np.arange(states[p]) * stride).reshape(shape)
+    return entry.ravel()

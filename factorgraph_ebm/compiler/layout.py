@@ -1,0 +1,262 @@
+"""Parts laid out as runs: the flat arrays that the engine reads.
+
+Variables are sorted by chunk, level and whether they have two states; factors by run, chunk and level. A chunk is one
+sample that is not a forest, or as many forest samples as make a few thousand variables: it is iterated on its own, so
+each sample of a list stops when it has converged, and what it works on stays in cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from factorgraph_ebm import arrays as a
+from factorgraph_ebm.arrays import F64, I64, U8, U32, Bool, Compiled
+from factorgraph_ebm.compiler.ordering import assign_levels, counting_order
+from factorgraph_ebm.compiler.parts import Cells, Part
+from factorgraph_ebm.compiler.topology import Topology, find_topology
+
+CHUNK = 4096
+"variables of forest samples that are worked on together: their messages fit a second-level cache"
+
+
+class EnginePart(NamedTuple):
+    """A part that became factors of the engine."""
+
+    part: Part
+    kind: str
+    offset: int | I64
+    "element of the store of each factor's numbers"
+    strides: tuple[int, ...]
+    "of its table, slot by slot (0 for kinds that read no table)"
+    constant: int
+    "element of `constants`"
+
+
+class Blocks(NamedTuple):
+    """Ranges of factors or variables that a schedule handles in one step, (blocks,) each."""
+
+    run: I64
+    chunk: I64
+    level: I64
+    low: I64
+    high: I64
+
+
+class Layout(NamedTuple):
+    compiled: Compiled
+    kinds: tuple[str, ...]
+    "(R,) kind of each run"
+    position: tuple[U32, ...]
+    "for each engine part, (n,) number of each of its factors in the engine"
+    factor_block: Blocks
+    "ranges of factors of one run, chunk and level, low and high counting within the run"
+    variable_block: Blocks
+    "ranges of variables of one chunk and level; `run` is 0"
+    is_forest: Bool
+    "(V,) read at `variable_component`"
+
+
+def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants: F64, store_size: int) -> Layout:
+    n_free = cells.n_free
+    n_variables = n_free + n_samples
+    is_free = cells.free >= 0
+    states = np.concatenate([cells.states[is_free], np.ones(n_samples, np.int64)])
+    sample = np.concatenate([cells.sample[is_free], np.arange(n_samples)])
+    soft = np.concatenate([cells.soft[is_free], np.zeros(n_samples, bool)]).astype(np.uint8)
+    top = find_topology([p.part for p in parts], n_variables, soft)
+    n_factors = len(top.factor_start) - 1
+    variable_level = np.empty(n_variables, np.int64)
+    factor_level = np.zeros(n_factors, np.int64)
+    last = np.empty(n_factors, np.int64)
+    assign_levels(
+        top.factor_start, top.slot_variable, top.slot_factor, top.start, top.slot, top.order,
+        variable_level, factor_level, last,
+    )  # fmt: skip
+
+    sample_forest = np.ones(n_samples, bool)
+    sample_forest[sample[top.peeled == 0]] = False
+    sample_exact = sample_forest.copy()
+    sample_exact[sample[top.peeled == 2]] = False
+    sample_chunk = _chunks(np.bincount(sample, minlength=n_samples), sample_forest)
+    n_chunks = int(sample_chunk[-1]) + 1 if n_samples else 0
+    n_levels = int(variable_level.max(initial=0)) + 1
+
+    chunk = sample_chunk[sample]
+    key = ((chunk * n_levels + variable_level) << 1) + (states != 2)
+    order = _stable_order(key, 2 * n_chunks * n_levels)
+    rank = np.empty(n_variables, np.int64)
+    rank[order] = np.arange(n_variables)
+    variable_start = np.concatenate([[0], np.cumsum(states[order])])
+
+    runs = _Runs(parts, top, last, soft)
+    first_variable = top.slot_variable[top.factor_start[:-1]] if n_factors else np.zeros(0, np.int64)
+    factor_chunk = chunk[first_variable]
+    factor_key = (runs.of_factor * n_chunks + factor_chunk) * n_levels + factor_level
+    factor_order = _stable_order(factor_key, len(runs.keys) * n_chunks * n_levels)
+    position = np.empty(n_factors, np.int64)
+    position[factor_order] = np.arange(n_factors)
+    run_start = np.concatenate([[0], np.cumsum(np.bincount(runs.of_factor, minlength=len(runs.keys)))])
+
+    field, field_start, message_size = runs.fields(run_start)
+    scope = np.empty(len(top.slot_variable), np.uint32)
+    message = np.empty(len(top.slot_variable), np.int64)  # of each slot in topology order
+    all_shared = all(isinstance(p.offset, int) for p in parts)
+    number = np.zeros(0 if all_shared else n_factors, np.uint64)
+    part_positions = []
+    at = 0
+    for p in parts:
+        r, n = p.part.columns.shape
+        where = position[at : at + n]
+        part_positions.append(where.astype(np.uint32))
+        if not isinstance(p.offset, int):
+            number[where] = p.offset.astype(np.uint64)
+        run = runs.of_factor[at : at + n]
+        within = where - run_start[run]
+        size = run_start[run + 1] - run_start[run]
+        slot0 = top.factor_start[at] if n else 0
+        for s in range(r):
+            base = field_start[run] + a.RUN_HEADER + s * a.SLOT_FIELDS
+            scope[field[field_start[run] + a.RUN_SCOPE] + s * size + within] = rank[p.part.columns[s]]
+            message[slot0 + s : slot0 + r * n : r] = field[base + a.SLOT_MESSAGE] + within * field[base + a.SLOT_STATES]
+        at += n
+
+    slot_start, slot_split, slot_message = _variable_slots(top, last, order, message)
+    compiled = Compiled(
+        variable_cell=np.concatenate([np.flatnonzero(is_free), np.full(n_samples, -1)])[order],
+        variable_sample=sample[order].astype(np.uint32),
+        variable_component=rank[top.component[order]].astype(np.uint32),
+        variable_level=variable_level[order].astype(np.uint32),
+        variable_soft=soft[order],
+        variable_start=variable_start.astype(np.uint64),
+        variable_slot_start=slot_start.astype(np.uint32),
+        variable_slot_split=slot_split.astype(np.uint32),
+        slot_message=slot_message.astype(np.uint64),
+        scope=scope,
+        run_field=field,
+        run_field_start=field_start,
+        factor_number=number,
+        constants=constants,
+        sample_chunk=sample_chunk.astype(np.uint32),
+        chunk_variable_start=np.searchsorted(chunk[order], np.arange(n_chunks + 1)).astype(np.uint64),
+        sample_forest=sample_forest,
+        sample_exact=sample_exact,
+        cell_variable=np.where(is_free, rank[cells.free], -1) if len(is_free) else np.zeros(0, np.int64),
+        sample_cell_start=cells.start,
+        ground=rank[n_free:],
+        message_size=message_size,
+        unary_size=int(variable_start[-1]),
+        store_size=store_size,
+    )
+    for array in compiled:
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+    is_forest = top.is_forest[order]  # labels were moved to engine order with the variables
+    run = runs.of_factor[factor_order]
+    factors = _blocks(run, factor_chunk[factor_order], factor_level[factor_order])
+    factors = factors._replace(low=factors.low - run_start[factors.run], high=factors.high - run_start[factors.run])
+    variables = _blocks(np.zeros(n_variables, np.int64), chunk[order], variable_level[order])
+    return Layout(compiled, tuple(k.kind for k in runs.keys), tuple(part_positions), factors, variables, is_forest)
+
+
+def _blocks(run: I64, chunk: I64, level: I64) -> Blocks:
+    n = len(run)
+    new = np.ones(n, bool)
+    new[1:] = (run[1:] != run[:-1]) | (chunk[1:] != chunk[:-1]) | (level[1:] != level[:-1])
+    low = np.flatnonzero(new)
+    return Blocks(run[low], chunk[low], level[low], low, np.append(low, n)[1:])
+
+
+def _chunks(sizes: I64, forest: Bool) -> I64:
+    chunk = np.empty(len(sizes), np.int64)
+    number, filled = -1, CHUNK
+    for i, (size, is_forest) in enumerate(zip(sizes.tolist(), forest.tolist())):
+        if not is_forest or filled + size > CHUNK:
+            number += 1
+            filled = 0
+        filled = filled + size if is_forest else CHUNK
+        chunk[i] = number
+    return chunk
+
+
+def _stable_order(key: I64, n_keys: int) -> I64:
+    if n_keys > 4 * len(key) + 1024:  # mostly empty buckets: number the keys that occur
+        key = np.unique(key, return_inverse=True)[1].astype(np.int64)
+        n_keys = int(key.max(initial=0)) + 1
+    order = np.empty(len(key), np.int64)
+    counting_order(np.ascontiguousarray(key), np.zeros(n_keys + 1, np.int64), order)
+    return order
+
+
+def _variable_slots(top: Topology, last: I64, order: I64, message: I64) -> tuple[I64, I64, I64]:
+    """CSR of slots in engine order of variables: first those of factors whose last variable it is, then the others."""
+    is_last = np.zeros(len(top.slot_variable), bool)
+    is_last[top.factor_start[:-1] + last] = True
+    degree = np.diff(top.start)[order]
+    slot_start = np.concatenate([[0], np.cumsum(degree)])
+    moved = np.repeat(top.start[order] - slot_start[:-1], degree) + np.arange(len(top.slot))
+    slot = top.slot[moved]  # slots by engine variable, declared order within
+    up = ~is_last[slot]
+    owner = np.repeat(np.arange(len(order)), degree)
+    by_side = _stable_order(2 * owner + up, 2 * len(order))
+    slot = slot[by_side]
+    n_last = np.bincount(owner[~up], minlength=len(order)) if len(slot) else np.zeros(len(order), np.int64)
+    return slot_start, slot_start[:-1] + n_last, message[slot]
+
+
+class _RunKey(NamedTuple):
+    kind: str
+    states: tuple[int, ...]
+    strides: tuple[int, ...]
+    shared: int
+    constant: int
+    last: int
+    soft: tuple[int, ...]
+
+
+class _Runs:
+    """Which run each factor belongs to, in topology order."""
+
+    def __init__(self, parts: Sequence[EnginePart], top: Topology, last: I64, soft: U8) -> None:
+        self.keys: list[_RunKey] = []
+        known: dict[_RunKey, int] = {}
+        self.of_factor = np.empty(len(last), np.int64)
+        any_soft = bool(soft.any())
+        at = 0
+        for p in parts:
+            n = p.part.columns.shape[1]
+            lasts = last[at : at + n]
+            softness = soft[p.part.columns] if any_soft else None
+            code = lasts
+            for row in softness if softness is not None else ():
+                code = code * 2 + row
+            shared = p.offset if isinstance(p.offset, int) else -1
+            for value in np.unique(code):
+                chosen = code == value
+                i = int(np.argmax(chosen))
+                flags = tuple(int(row[i]) for row in softness) if softness is not None else (0,) * len(p.part.states)
+                key = _RunKey(p.kind, p.part.states, p.strides, shared, p.constant, int(lasts[i]), flags)
+                run = known.setdefault(key, len(known))
+                if run == len(self.keys):
+                    self.keys.append(key)
+                self.of_factor[at : at + n][chosen] = run
+            at += n
+
+    def fields(self, run_start: I64) -> tuple[I64, I64, int]:
+        """Rows of fields, where each begins, and the number of elements of a message array."""
+        field: list[int] = []
+        start = [0]
+        scope = message = 0
+        for r, key in enumerate(self.keys):
+            n = int(run_start[r + 1] - run_start[r])
+            arity = len(key.states)
+            entries = int(np.prod(key.states, dtype=np.int64))
+            field += [n, arity, scope, int(run_start[r]), key.shared, key.constant, key.last, entries]
+            for s in range(arity):
+                field += [key.states[s], key.strides[s], message, key.soft[s]]
+                message += n * key.states[s]
+            scope += n * arity
+            start.append(len(field))
+        return np.array(field, np.int64), np.array(start, np.int64), message

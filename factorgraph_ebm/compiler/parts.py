@@ -1,0 +1,300 @@
+"""From declarations to *parts*: arrays of factors that are alike once given cells are sliced away.
+
+A `Group` is one declaration over all samples of one structure; it owns a region of the store. A `Part` holds factors of
+one or more groups that have equal numbers of free cells, states and strides. What is left of a factor decides what
+becomes of it: no free cell, a constant of its sample; one, a row added to the unary energies of its variable; two or
+more, a factor of the engine. Everything is done in arrays: a million factors cost a few passes over their cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from factorgraph_ebm.arrays import Bool, I64, TableMap
+from factorgraph_ebm.graph import Factor, FactorGraph
+
+
+class Sample(NamedTuple):
+    """One graph of a union with what is known of its discrete cells."""
+
+    graph: FactorGraph
+    known: Bool | None = None
+    "(n_cells,) cells that are given; None: none"
+    soft: Bool | None = None
+    "(n_cells,) cells that are summed out of a minimisation; None: none"
+
+
+class Cells(NamedTuple):
+    """The cells of a union: sample after sample, N in all."""
+
+    start: I64
+    "(samples + 1,)"
+    states: I64
+    "(N,) number of states"
+    known: Bool
+    soft: Bool
+    free: I64
+    "(N,) number among the free cells, -1 where given"
+    n_free: int
+    sample: I64
+    "(N,) sample of each cell"
+
+
+class Group(NamedTuple):
+    """One declaration over the samples whose graphs are declared alike."""
+
+    factor: Factor
+    factors: tuple[Factor, ...]
+    "the declaration of each sample, for its numbers"
+    samples: I64
+    size: int
+    "factors in each sample"
+    key: int
+    "position of the declaration in its graph"
+    store: int
+    "element of the store where its numbers begin"
+    rows: int
+    "rows of numbers of one sample"
+    row_size: int
+    shared: bool
+    "all samples read the same numbers, which are stored once"
+
+    @property
+    def end(self) -> int:
+        """Element of the store after its numbers."""
+        return self.store + self.rows * self.row_size * (1 if self.shared else len(self.factors))
+
+
+class Piece(NamedTuple):
+    """The factors of a group with one shape of table: all of them, unless the group is ragged."""
+
+    group: int
+    members: I64 | None
+    "numbers of the factors within the group; None: all, in order"
+    cells: I64
+    "(arity, n) union cells"
+    shape: tuple[int, ...]
+    "states of each slot in the declared table"
+    offset: int | I64
+    "element of the store where the numbers of each factor begin"
+
+
+class Contribution(NamedTuple):
+    """What factors of one piece add to the targets of a part: unary rows, constants, or tables derived from theirs."""
+
+    piece: int
+    rows: I64 | None
+    "(n,) factors of the piece; None: all"
+    slots: tuple[int, ...]
+    "the free slots of the declared factor, first occurrences"
+    strides: tuple[int, ...]
+    "distance in the declared table of one state of each of these (repeated cells add up)"
+    place: tuple[int, ...]
+    "slot of the part's factor that each of them is"
+    given: tuple[int, ...]
+    "the given slots"
+    given_strides: tuple[int, ...]
+
+
+class Part(NamedTuple):
+    """Factors of the engine, or what is folded into constants (no slot) and unary rows (one slot)."""
+
+    columns: I64
+    "(slots, n) free cells"
+    states: tuple[int, ...]
+    contributions: tuple[Contribution, ...]
+    direct: bool
+    "the engine reads the declared numbers in place; otherwise from a table derived when numbers are bound"
+
+
+def gather_cells(samples: Sequence[Sample]) -> Cells:
+    sizes = np.array([s.graph.n_cells for s in samples], np.int64)
+    start = np.concatenate([[0], np.cumsum(sizes)])
+    n = int(start[-1])
+    known = np.zeros(n, bool)
+    soft = np.zeros(n, bool)
+    for i, s in enumerate(samples):
+        if s.known is not None:
+            known[start[i] : start[i + 1]] = s.known
+        if s.soft is not None:
+            soft[start[i] : start[i + 1]] = s.soft
+    states = np.concatenate([s.graph.cell_states for s in samples]) if n else np.zeros(0, np.int64)
+    free = np.cumsum(~known) - 1
+    n_free = int(free[-1]) + 1 if n else 0
+    free[known] = -1
+    return Cells(start, states, known, soft, free, n_free, np.repeat(np.arange(len(samples)), sizes))
+
+
+def gather_groups(samples: Sequence[Sample]) -> list[Group]:
+    """The groups of a union, with their places in the store of declared numbers."""
+    alike: dict[object, list[int]] = {}
+    for i, s in enumerate(samples):
+        alike.setdefault(s.graph.key, []).append(i)
+    groups: list[Group] = []
+    store = 0
+    for numbers in alike.values():
+        graphs = [samples[i].graph for i in numbers]
+        for key, factor in enumerate(graphs[0].factors):
+            factors = tuple(g.factors[key] for g in graphs)
+            rows, row_size = _rows_of_numbers(factor)
+            shared = _same_numbers(factors)
+            group = Group(factor, factors, np.array(numbers, np.int64), factor.size, key, store, rows, row_size, shared)
+            groups.append(group)
+            store = group.end
+    return groups
+
+
+def _rows_of_numbers(factor: Factor) -> tuple[int, int]:
+    if not factor.slots:
+        return 0, 0
+    slot = factor.slots[0]
+    if slot.start is not None:
+        return 1, int(slot.start[-1])
+    own = int(np.prod(slot.own, dtype=np.int64))
+    outer = slot.source.shape[: len(slot.source.shape) - len(slot.own)]
+    return int(np.prod(outer, dtype=np.int64)), own
+
+
+def _same_numbers(factors: Sequence[Factor]) -> bool:
+    first = factors[0]
+    if not first.slots:
+        return True
+    source = first.slots[0].source
+    reals = first.scope_reals
+    if reals:  # an observed real variable has its own value in each sample
+        return False
+    return all(f is first or f.slots[0].source is source or f.slots[0].source == source for f in factors[1:])
+
+
+def pieces_of(group: int, g: Group, samples: Sequence[Sample], cells: Cells) -> list[Piece]:
+    """Cells and number offsets of a group's factors, split by the shape of their tables."""
+    m = len(g.samples)
+    offsets = samples[int(g.samples[0])].graph.cell_offset
+    sample_start = cells.start[g.samples]
+    stride = 0 if g.shared else g.rows * g.row_size
+    number_base = g.store + stride * np.arange(m)
+    scope = g.factor.scope
+    if scope.ragged:
+        start, flat = scope.ragged_cells(offsets)
+        numbers = g.factor.slots[0].start if g.factor.slots else None
+        return [
+            Piece(group, members, columns, shape, offset)
+            for members, columns, shape, offset in _split_ragged(start, flat, numbers, g, sample_start, number_base, cells)
+        ]
+    columns = scope.columns(offsets)
+    if m > 1 or sample_start[0] != 0:
+        columns = (columns[:, None, :] + sample_start[:, None]).reshape(len(columns), -1)
+    offset = _offset_of_factors(g, number_base)
+    if g.factor.slots and g.factor.slots[0].own and g.factor.is_table:
+        return [Piece(group, None, columns, g.factor.slots[0].own, offset)]
+    pieces = []
+    for rows, shape in _split([cells.states[c] for c in columns], columns.shape[1]):
+        chosen = columns if rows is None else columns[:, rows]
+        at = offset if rows is None or isinstance(offset, int) else offset[rows]
+        pieces.append(Piece(group, rows, chosen, shape, at))
+    return pieces
+
+
+def _offset_of_factors(g: Group, number_base: I64) -> int | I64:
+    """Element of the store of each factor's numbers: an int where all share one row."""
+    if not g.factor.slots:
+        return g.store
+    slot = g.factor.slots[0]
+    outer = slot.source.shape[: len(slot.source.shape) - len(slot.own)]
+    if g.rows == 1:
+        return g.store if g.shared else np.repeat(number_base, g.size)
+    row = np.arange(g.rows, dtype=np.int64).reshape(outer)
+    row = np.broadcast_to(row, g.factor.shape).ravel() * g.row_size
+    return (number_base[:, None] + row).ravel()
+
+
+def _split_ragged(start, flat, numbers, g, sample_start, number_base, cells):  # type: ignore[no-untyped-def]
+    arity = np.diff(start)
+    for r in np.unique(arity):
+        inside = np.flatnonzero(arity == r)
+        columns = flat[start[inside][None, :] + np.arange(r)[:, None]]
+        at = numbers[inside] if numbers is not None else np.zeros(len(inside), np.int64)
+        m = len(sample_start)
+        columns = (columns[:, None, :] + sample_start[:, None]).reshape(r, -1)
+        at = (number_base[:, None] + at).ravel()
+        members = (np.arange(m)[:, None] * g.size + inside).ravel()
+        for rows, shape in _split([cells.states[c] for c in columns], columns.shape[1]):
+            if rows is None:
+                yield members, columns, shape, at
+            else:
+                yield members[rows], columns[:, rows], shape, at[rows]
+
+
+def _split(descriptors: Sequence[I64], n: int) -> list[tuple[I64 | None, tuple[int, ...]]]:
+    """Rows with equal values of all descriptors, with these values; rows is None where all are equal."""
+    if n == 0:
+        return []
+    code = None
+    for d in descriptors:
+        if d[0] == d[-1] and np.all(d == d[0]):
+            continue
+        _, narrow = np.unique(d, return_inverse=True)
+        code = narrow if code is None else np.unique(code * (narrow.max() + 1) + narrow, return_inverse=True)[1]
+    if code is None:
+        return [(None, tuple(int(d[0]) for d in descriptors))]
+    order = np.argsort(code, kind="stable")
+    edges = np.flatnonzero(np.diff(code[order])) + 1
+    return [(rows, tuple(int(d[rows[0]]) for d in descriptors)) for rows in np.split(order, edges)]
+
+
+def parts_of(number: int, piece: Piece, g: Group, cells: Cells, *, fold: bool) -> list[Part]:
+    """The parts of one piece: split by which slots are given, which are repeated, and how many states they have."""
+    columns = piece.cells
+    arity, n = columns.shape
+    known = [cells.known[c] for c in columns]
+    descriptors: list[I64] = [k.astype(np.int64) for k in known if k.any()]
+    given_slots = [s for s in range(arity) if known[s].any()]
+    states = [cells.states[c] for c in columns]
+    repeats = [(i, j) for j in range(arity) for i in range(j) if np.any(columns[i] == columns[j])]
+    descriptors += [(columns[i] == columns[j]).astype(np.int64) for i, j in repeats]
+    descriptors += states
+    parts = []
+    for rows, value in _split(descriptors, n):
+        is_given = dict(zip(given_slots, value))
+        same = dict(zip(repeats, value[len(given_slots) :]))
+        k = value[len(given_slots) + len(repeats) :]
+        step = _strides(piece.shape)
+        first: dict[int, int] = {}
+        slots: list[int] = []
+        strides: list[int] = []
+        for s in range(arity):
+            if is_given.get(s):
+                continue
+            earlier = next((i for i in range(s) if same.get((i, s))), None)
+            if earlier is None:
+                first[s] = len(slots)
+                slots.append(s)
+                strides.append(step[s])
+            else:
+                strides[first[earlier]] += step[s]
+        given = tuple(s for s in given_slots if is_given[s])
+        contribution = Contribution(
+            number, rows, tuple(slots), tuple(strides), tuple(range(len(slots))), given, tuple(step[s] for s in given)
+        )
+        chosen = columns[slots] if rows is None else columns[slots][:, rows]
+        shape = tuple(k[s] for s in slots)
+        whole = not given and len(slots) == arity
+        in_place = (g.factor.is_table and not given) or (whole and g.factor.kernels(shape) is not None)
+        direct = in_place and (len(slots) >= 2 or (not fold and len(slots) == 1))
+        parts.append(Part(cells.free[chosen], shape, (contribution,), direct))
+    return parts
+
+
+def _strides(shape: tuple[int, ...]) -> list[int]:
+    steps = [1] * len(shape)
+    for s in range(len(shape) - 2, -1, -1):
+        steps[s] = steps[s + 1] * shape[s + 1]
+    return steps
+
+
+def table_map_of(g: Group, piece: Piece) -> TableMap:
+    """The affine map from the numbers of a factor of this piece to the entries of its declared table."""
+    return g.factor.table_map(piece.shape)

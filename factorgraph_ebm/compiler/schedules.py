@@ -1,0 +1,147 @@
+"""Schedules: in what order messages are sent, as a list of steps for the engine's driver.
+
+sequential
+    Level by level up, then down: on a forest one pair is exact, on a grid it is raster order.
+flooding
+    All factors, then all variables, from the messages of before.
+upward
+    The first half of sequential: enough for log Z and for the best assignment of a forest.
+
+Which kernel a step calls depends on what its target sums or minimises over: minimise everything; sum everything; or,
+where some variables are summed out of a minimisation, one of the two for each slot, and both for a slot whose
+factor has other variables of either kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from factorgraph_ebm import arrays as a
+from factorgraph_ebm._jit import Kernel
+from factorgraph_ebm.arrays import ALL, I64, Steps, all_but
+from factorgraph_ebm.compiler.layout import Layout
+from factorgraph_ebm.factors import STRUCTURES
+
+UP, DOWN = 1, 0
+
+
+class Operators:
+    """The kernels of a question, and which of them each slot of each run is sent by."""
+
+    def __init__(self, layout: Layout, *, minimize: bool) -> None:
+        self.kernels: list[Kernel] = []
+        self.of_slot: list[list[int]] = []
+        field, start = layout.compiled.run_field, layout.compiled.run_field_start
+        for run, kind in enumerate(layout.kinds):
+            row = field[start[run] : start[run + 1]]
+            slots = row[a.RUN_HEADER :].reshape(-1, a.SLOT_FIELDS)
+            offered = STRUCTURES[kind].message_kernels(tuple(slots[:, a.SLOT_STATES].tolist()))
+            chosen = []
+            for slot in range(len(slots)):
+                others = np.delete(slots[:, a.SLOT_SOFT], slot)
+                if not minimize or (len(others) and others.all()):
+                    kernel = offered.sum
+                elif not others.any():
+                    kernel = offered.min
+                else:
+                    kernel = offered.mixed
+                chosen.append(self._number(kernel))
+            self.of_slot.append(chosen)
+
+    def _number(self, kernel: Kernel) -> int:
+        if kernel not in self.kernels:
+            self.kernels.append(kernel)
+        return self.kernels.index(kernel)
+
+
+def sequential(layout: Layout, operators: Operators) -> Steps:
+    return _by_level(layout, operators, downward=True)
+
+
+def upward(layout: Layout, operators: Operators) -> Steps:
+    return _by_level(layout, operators, downward=False)
+
+
+def _by_level(layout: Layout, operators: Operators, *, downward: bool) -> Steps:
+    factors, variables = layout.factor_block, layout.variable_block
+    n_levels = int(variables.level.max(initial=0)) + 1
+    last = _field_of_runs(layout, a.RUN_LAST)
+    arity = _field_of_runs(layout, a.RUN_ARITY)
+    pieces = []
+    # Sort keys: chunk, then 2 * level up and 4 * n_levels - 2 * level down, variables before factors going up.
+    up = 2 * variables.level
+    pieces.append(_variable_steps(variables, up, UP))
+    if downward:
+        pieces.append(_variable_steps(variables, 4 * n_levels - 2 * variables.level + 1, DOWN))
+    for run, kernels in enumerate(operators.of_slot):
+        chosen = np.flatnonzero(factors.run == run)
+        level = factors.level[chosen]
+        top = int(last[run])
+        pieces.append(_factor_steps(factors, chosen, 2 * level + 1, kernels[top], top))
+        if not downward or arity[run] == 1:
+            continue
+        down = 4 * n_levels - 2 * level
+        others = [s for s in range(int(arity[run])) if s != top]
+        if len({kernels[s] for s in others}) == 1:
+            pieces.append(_factor_steps(factors, chosen, down, kernels[others[0]], all_but(top)))
+        else:
+            pieces += [_factor_steps(factors, chosen, down, kernels[s], s) for s in others]
+    return _sorted(pieces, layout)
+
+
+def flooding(layout: Layout, operators: Operators) -> Steps:
+    factors, variables = layout.factor_block, layout.variable_block
+    last_level = int(variables.level.max(initial=0)) + 1
+    pieces = [_variable_steps(_joined(variables), last_level + np.zeros(1, np.int64), ALL)]
+    whole = _joined(factors)
+    for run, kernels in enumerate(operators.of_slot):
+        chosen = np.flatnonzero(whole.run == run)
+        zero = np.zeros(len(chosen), np.int64)
+        if len(set(kernels)) == 1:
+            pieces.append(_factor_steps(whole, chosen, zero, kernels[0], ALL))
+        else:
+            pieces += [_factor_steps(whole, chosen, zero, k, s) for s, k in enumerate(kernels)]
+    return _sorted(pieces, layout)
+
+
+def _joined(blocks):  # type: ignore[no-untyped-def]
+    """Blocks of one run and chunk joined over their levels, which lie side by side."""
+    n = len(blocks.run)
+    new = np.ones(n, bool)
+    new[1:] = (blocks.run[1:] != blocks.run[:-1]) | (blocks.chunk[1:] != blocks.chunk[:-1])
+    first = np.flatnonzero(new)
+    final = np.append(first, n)[1:] - 1
+    return blocks._replace(
+        run=blocks.run[first], chunk=blocks.chunk[first], level=blocks.level[first],
+        low=blocks.low[first], high=blocks.high[final],
+    )  # fmt: skip
+
+
+def _field_of_runs(layout: Layout, field: int) -> I64:
+    compiled = layout.compiled
+    return compiled.run_field[compiled.run_field_start[:-1] + field]
+
+
+def _variable_steps(blocks, key, target):  # type: ignore[no-untyped-def]
+    n = len(blocks.low)
+    key = np.broadcast_to(key, (n,))
+    none = np.full(n, -1)
+    return np.stack([blocks.chunk, key, none, none, blocks.low, blocks.high, np.full(n, target)])
+
+
+def _factor_steps(blocks, chosen, key, kernel, target):  # type: ignore[no-untyped-def]
+    n = len(chosen)
+    low, high = blocks.low[chosen], blocks.high[chosen]
+    return np.stack([blocks.chunk[chosen], key, np.full(n, kernel), blocks.run[chosen], low, high, np.full(n, target)])
+
+
+def _sorted(pieces: Sequence[I64], layout: Layout) -> Steps:
+    rows = np.concatenate(pieces, axis=1)
+    chunk, key, *_ = rows
+    order = np.lexsort((np.arange(rows.shape[1]), key, chunk))
+    rows = np.ascontiguousarray(rows[:, order])
+    n_chunks = len(layout.compiled.chunk_variable_start) - 1
+    start = np.searchsorted(rows[0], np.arange(n_chunks + 1))
+    return Steps(start.astype(np.int64), rows[2], rows[3], rows[4], rows[5], rows[6])

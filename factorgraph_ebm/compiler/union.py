@@ -1,0 +1,258 @@
+"""Compile: declared graphs -> one flat union, cached by declaration; bind: values -> its numbers, and back.
+
+What is compiled depends on how graphs are declared and on which cells are given, not on any number, state or object
+identity, so a list of thousands of sentences, or a video under new unaries, is compiled once.
+"""
+
+from __future__ import annotations
+
+import collections
+import copy
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Key, Numbers, Values
+from factorgraph_ebm.compiler.binding import Fold, entries_of, pull, push
+from factorgraph_ebm.compiler.layout import EnginePart, Layout, lay_out
+from factorgraph_ebm.compiler.merging import absorb_nested, merge_equal_scopes
+from factorgraph_ebm.compiler.parts import (
+    Cells,
+    Contribution,
+    Group,
+    Part,
+    Piece,
+    Sample,
+    gather_cells,
+    gather_groups,
+    parts_of,
+    pieces_of,
+)
+
+LARGEST_ENERGY = 1e306
+"sums of energies beyond this could overflow into +inf, which means forbidden"
+
+
+class Place(NamedTuple):
+    """Where factors of one declaration went, for reading messages and marginals back."""
+
+    members: I64
+    "(n,) numbers of the factors within their group, counting over its samples"
+    contribution: Contribution
+    states: tuple[int, ...]
+    "of the slots of the engine's factor (one for a unary row, none for a constant)"
+    position: I64 | None
+    "(n,) their factors in the engine; None: folded into a unary row or a constant"
+    variable: I64
+    "(n,) engine variable, where folded"
+
+
+class Union:
+    """A compiled union of samples with the folds that bind its numbers."""
+
+    def __init__(self, samples: Sequence[Sample], groups: list[Group], *, rewrite: bool = True) -> None:
+        cells = gather_cells(samples)
+        self.groups = groups
+        self.declared_size = max((g.end for g in groups), default=0)
+        self._pieces: list[Piece] = []
+        parts: list[Part] = []
+        for i, group in enumerate(groups):
+            for piece in pieces_of(i, group, samples, cells):
+                parts += parts_of(len(self._pieces), piece, group, cells, fold=rewrite)
+                self._pieces.append(piece)
+        least = 2 if rewrite else 1
+        folded = [p for p in parts if len(p.columns) < least]
+        joint = [p for p in parts if len(p.columns) >= least]
+        if rewrite:
+            joint = absorb_nested(merge_equal_scopes(joint, cells.n_free), cells.n_free)
+        self._constants: list[float] = []
+        self._derived: list[tuple[Part, int, int]] = []
+        self.store_size = self.declared_size
+        engine_parts = [self._engine_part(p) for p in joint]
+        constants = np.array(self._constants, np.float64)
+        self.layout: Layout = lay_out(engine_parts, cells, len(samples), constants, self.store_size)
+        self._folded_folds = [self._fold_unary(p, cells) for p in folded]
+        self.folds = [*self._folded_folds, *self._fold_derived()]
+        # Arrays as long as the graph that nobody reads again go: what stays is about 40 bytes a factor.
+        self._joint = [p._replace(columns=p.columns[:, :0]) for p in joint]
+        self._folded = [p._replace(columns=p.columns[:, :0]) for p in folded]
+        self._piece_sizes = [p.cells.shape[1] for p in self._pieces]
+        self._pieces = [p._replace(cells=p.cells[:, :0]) for p in self._pieces]
+
+    @property
+    def compiled(self) -> Compiled:
+        return self.layout.compiled
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.compiled.sample_chunk)
+
+    def _engine_part(self, part: Part) -> EnginePart:
+        contribution = part.contributions[0]
+        piece = self._pieces[contribution.piece]
+        factor = self.groups[piece.group].factor
+        if part.direct:
+            offset = _rows(piece.offset, contribution.rows)
+            if factor.is_table:
+                return EnginePart(part, "Table", offset, contribution.strides, 0)
+            constant = len(self._constants)
+            self._constants += factor.kernel_constants(part.states)
+            return EnginePart(part, factor.kind, offset, (0,) * len(part.states), constant)
+        entries = int(np.prod(part.states, dtype=np.int64))
+        sources = [(self._pieces[c.piece].offset, c.given) for c in part.contributions]
+        shared = all(isinstance(offset, int) and not given for offset, given in sources)
+        count = 1 if shared else part.columns.shape[1]
+        start = self.store_size
+        self.store_size += entries * count
+        self._derived.append((part, start, count))
+        strides = [1] * len(part.states)
+        for s in range(len(strides) - 2, -1, -1):
+            strides[s] = strides[s + 1] * part.states[s + 1]
+        return EnginePart(part, "Table", start if shared else start + entries * np.arange(count), tuple(strides), 0)
+
+    def _fold_unary(self, part: Part, cells: Cells) -> Fold:
+        """Rows added to unary energies, or to the constants of samples where no slot is free."""
+        compiled = self.compiled
+        c = part.contributions[0]
+        if len(part.columns):
+            cell_of_free = np.flatnonzero(cells.free >= 0)
+            variable = compiled.cell_variable[cell_of_free[part.columns[0]]]
+        else:
+            given = self._pieces[c.piece].cells[c.given[0]]
+            variable = compiled.ground[cells.sample[given if c.rows is None else given[c.rows]]]
+        return self._fold(part, c, compiled.variable_start[variable].astype(np.int64), to_unary=True)
+
+    def _fold_derived(self) -> list[Fold]:
+        folds = []
+        for part, first, count in self._derived:
+            entries = int(np.prod(part.states, dtype=np.int64))
+            for c in part.contributions:
+                folds.append(self._fold(part, c, first + entries * np.arange(count), to_unary=False))
+        return folds
+
+    def _fold(self, part: Part, c: Contribution, target: I64, *, to_unary: bool) -> Fold:
+        piece = self._pieces[c.piece]
+        source = np.atleast_1d(np.asarray(_rows(piece.offset, c.rows), np.int64))
+        cells = piece.cells[list(c.given)]
+        given = cells if c.rows is None else cells[:, c.rows]
+        table = self.groups[piece.group].factor.table_map(piece.shape)
+        entry = entries_of(part.states, c.place, c.strides)
+        return Fold(to_unary, target.astype(np.int64), source, entry, given, c.given_strides, table)
+
+    def bind(self, values: Sequence[Values], states: I64) -> Numbers:
+        """The numbers of this union.
+
+        `values`: of each sample, parameters and observed reals by name (one Mapping may stand in all places).
+        `states`: (N,) state of every given union cell, anything elsewhere.
+        """
+        store = np.zeros(self.store_size)
+        for group in self.groups:
+            for j in range(1 if group.shared else len(group.factors)):
+                size = group.rows * group.row_size
+                if size:
+                    region = store[group.store + j * size : group.store + (j + 1) * size]
+                    slot = group.factors[j].slots[0]
+                    out = region.reshape(group.rows, group.row_size)
+                    slot.source.numbers(values[int(group.samples[j])], slice(0, group.rows), out)
+                    if not region.min() > -np.inf:
+                        group.factors[j].check_numbers(region.reshape(slot.source.shape))
+        unary = np.zeros(self.compiled.unary_size)
+        self._refuse_overflow(store)
+        push(self.folds, states, unary, store)
+        return Numbers(unary, store)
+
+    def pullback(self, values: Sequence[Values], states: I64, gradient: Numbers, into: Sequence[Mapping[str, F64]]) -> None:
+        """Bind, transposed: add the gradient with respect to each named value into `into`, sample by sample."""
+        store = gradient.store.copy()
+        pull(self.folds, states, gradient.unary, store)
+        for group in self.groups:
+            size = group.rows * group.row_size
+            for j in range(1 if group.shared else len(group.factors)):
+                if size:
+                    region = store[group.store + j * size : group.store + (j + 1) * size]
+                    rows = region.reshape(group.rows, group.row_size)
+                    sample = int(group.samples[j])
+                    group.factors[j].slots[0].source.pullback(values[sample], slice(0, group.rows), rows, into[sample])
+
+    def _refuse_overflow(self, store: F64) -> None:
+        declared = store[: self.declared_size]
+        if not len(declared):
+            return
+        largest = float(np.max(np.abs(declared), where=np.isfinite(declared), initial=0.0))
+        n = sum(g.size * len(g.samples) for g in self.groups)
+        if largest * n > LARGEST_ENERGY:
+            for group in self.groups:
+                if group.row_size:
+                    group.factor.refuse_magnitude(largest)
+
+    def places(self, group: int) -> list[Place]:
+        """Where the factors of one group went."""
+        nowhere = np.zeros(0, np.int64)
+        found = []
+        for part, position in zip(self._joint, self.layout.position):
+            for c in part.contributions:
+                if self._pieces[c.piece].group == group:
+                    found.append(Place(self._members(c), c, part.states, position.astype(np.int64), nowhere))
+        start = self.compiled.variable_start[:-1].astype(np.int64)
+        for part, fold in zip(self._folded, self._folded_folds):
+            c = part.contributions[0]
+            if self._pieces[c.piece].group == group:
+                variable = np.searchsorted(start, fold.target)
+                found.append(Place(self._members(c), c, part.states, None, variable))
+        return found
+
+    def _members(self, c: Contribution) -> I64:
+        members = self._pieces[c.piece].members
+        rows = np.arange(self._piece_sizes[c.piece]) if c.rows is None else c.rows
+        return rows if members is None else members[rows]
+
+
+def _rows(offset: int | I64, rows: I64 | None) -> int | I64:
+    return offset if isinstance(offset, int) or rows is None else offset[rows]
+
+
+_CACHE_BYTES = 1 << 30
+_cache: collections.OrderedDict[Key, tuple[Union, int]] = collections.OrderedDict()
+_lock = threading.Lock()
+
+
+def compile_union(samples: Sequence[Sample], *, rewrite: bool = True) -> Union:
+    """The union of these samples, from the cache where graphs declared alike were compiled with the same cells given."""
+    groups = gather_groups(samples)
+    distinct: dict[Key, int] = {}
+    of_sample = tuple(
+        (distinct.setdefault(s.graph.key, len(distinct)), _digest(s.known), _digest(s.soft)) for s in samples
+    )
+    key: Key = (rewrite, of_sample, tuple(distinct), tuple(g.shared for g in groups))
+    with _lock:
+        cached = _cache.get(key)
+        if cached is not None:
+            _cache.move_to_end(key)
+    if cached is None:
+        union = Union(samples, groups, rewrite=rewrite)
+        structure = copy.copy(union)
+        structure.groups = []  # the cache keeps structure, not the numbers of whoever compiled it first
+        with _lock:
+            _cache[key] = structure, _bytes(structure)
+            while len(_cache) > 1 and sum(size for _, size in _cache.values()) > _CACHE_BYTES:
+                _cache.popitem(last=False)
+        return union
+    union = copy.copy(cached[0])
+    union.groups = groups
+    return union
+
+
+def _digest(mask: Bool | None) -> bytes | None:
+    if mask is None or not mask.any():
+        return None
+    return hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=16).digest()
+
+
+def _bytes(union: Union) -> int:
+    arrays = [a for a in union.compiled if isinstance(a, np.ndarray)]
+    for fold in union.folds:
+        arrays += [fold.target, fold.source, fold.entry, fold.given_cells, *fold.table]
+    return sum(a.nbytes for a in [*arrays, *union.layout.position])

@@ -1,0 +1,141 @@
+"""What an algorithm is told and what it answers: arrays over one compiled union, one status for each sample.
+
+An algorithm is one file with a function for each question it can answer and a `Method` that lists them; the registry
+in `inference/__init__.py` names it. It works in energies times beta (`Problem.scaled`), and knows neither names nor
+labels: words are added by `result.py`.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Messages, Numbers
+from factorgraph_ebm.compiler.union import Union
+
+
+class Status(enum.StrEnum):
+    """What an answer is worth.
+
+    Examples
+    --------
+    >>> Status.OPTIMAL == "optimal", Status("converged").name
+    (True, 'CONVERGED')
+    """
+
+    OPTIMAL = "optimal"
+    "proved: no better assignment exists; marginals are exact"
+    CONVERGED = "converged"
+    "a fixed point of loopy message passing, or a local optimum"
+    FEASIBLE = "feasible"
+    'stopped by stop="feasible" at an assignment that violates nothing'
+    ITERATION_LIMIT = "iteration limit"
+    TIME_LIMIT = "time limit"
+    INFEASIBLE = "infeasible"
+    "proved: every assignment is forbidden"
+
+
+class Problem(NamedTuple):
+    """One question about a union of samples, in arrays."""
+
+    union: Union
+    numbers: Numbers
+    "energies as declared, not multiplied by beta"
+    beta: float
+    "0 to inf; what is summed is summed at it"
+    minimize: bool
+    "minimise over every variable that is not soft; otherwise sum over all"
+    start: Start | None
+    deadline: float
+    "time.monotonic() at which to stop; inf for never"
+    progress: Callable[[int, float], None] | None
+    "called with the number of iterations and the residual now and then"
+
+    @property
+    def compiled(self) -> Compiled:
+        return self.union.compiled
+
+    @property
+    def any_soft(self) -> bool:
+        return bool(self.compiled.variable_soft.any())
+
+    @property
+    def scaled(self) -> Numbers:
+        """The energies times beta: inf stays inf also at beta 0. Minimisation without sums, and beta inf, need none."""
+        if self.beta in (1.0, np.inf) or (self.minimize and not self.any_soft):
+            return self.numbers
+        return Numbers(times_beta(self.numbers.unary, self.beta), times_beta(self.numbers.store, self.beta))
+
+    def is_late(self) -> bool:
+        return time.monotonic() >= self.deadline
+
+
+class Start(NamedTuple):
+    """Where to begin: what a former answer offers. Each method takes what it can use."""
+
+    states: I64 | None
+    "(V,) state of each engine variable, -1 where unknown"
+    messages: Messages | None
+
+
+class Answer(NamedTuple):
+    """What a method found. Arrays over engine variables (V,), or over samples (N,)."""
+
+    method: str
+    status: tuple[Status, ...]
+    "(N,)"
+    iterations: I64
+    "(N,)"
+    residual: F64
+    "(N,) largest change of a message in the last iteration, nats; 0 where exact"
+    states: I64 | None = None
+    "(V,) chosen states; -1 where summed out"
+    free_energy: F64 | None = None
+    "(N,) in energies (divided by beta) times nothing else: of what was summed out, given the answer (minimise)"
+    log_partition: F64 | None = None
+    "(N,) log sum exp(-beta E); at beta inf, log of the number of minimisers minus inf * min E as API Q5 says"
+    lower_bound: F64 | None = None
+    "(N,) of the least energy"
+    least_energy: F64 | None = None
+    "(N,) min E, known at beta = inf in marginals"
+    log_count: F64 | None = None
+    "(N,) log of the number of minimisers, known at beta = inf in marginals"
+    marginals: F64 | None = None
+    "(unary_size,) probabilities, addressed by `variable_start`"
+    messages: Messages | None = None
+    "as the engine left them, energies times `message_beta`"
+    message_beta: float = 1.0
+    trace: tuple[Mapping[str, F64], ...] = ()
+    "(N,) residual, energy, bound, seconds by iteration"
+    joint: Callable[[int], F64] | None = None
+    "factor marginals of a run, where the method knows better than its messages"
+
+
+class Method(NamedTuple):
+    """An algorithm as data: what it can do, its options with their defaults, and how to run it."""
+
+    name: str
+    summary: str
+    best: Callable[..., Answer] | None
+    "(problem, **options)"
+    marginals: Callable[..., Answer] | None
+    "(problem, **options)"
+    options: Mapping[str, Any]
+    needs_soft_free: bool = False
+    "cannot sum variables out of a minimisation"
+
+
+def times_beta(energies: F64, beta: float) -> F64:
+    """beta * energies, where beta * inf = inf for every beta."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(np.isinf(energies), energies, energies * beta)
+
+
+def sample_states(answer: Answer) -> Bool:
+    """Which engine variables have a chosen state."""
+    assert answer.states is not None
+    return answer.states >= 0
