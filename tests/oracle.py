@@ -77,9 +77,7 @@ def terms(graph: Any, values: Mapping[str, np.ndarray] | None = None) -> list[Te
             states = table.shape[table.ndim - len(columns) :]
             rows = list(np.broadcast_to(table, (*factor.shape, *states)).reshape(factor.size, *states))
         for place, (scope, row) in enumerate(zip(scopes, rows, strict=True)):
-            row = row[
-                tuple(slice(where.cell_states[c]) for c in scope)
-            ]  # absent states of padded tables do not exist
+            row = row[tuple(slice(where.cell_states[c]) for c in scope)]  # absent states of padded tables do not exist
             assert row.shape == tuple(where.cell_states[c] for c in scope), (key, row.shape, scope)
             found.append(Term(key, place, scope, row))
     return found
@@ -158,10 +156,10 @@ class Joint:
             weight = np.exp(-beta * (self.rest - self.rest.min()))
         return weight / weight.sum()
 
-    def joint_marginal(
-        self, cells: Sequence[int], beta: float, shape: Sequence[int] | None = None
-    ) -> np.ndarray:
+    def joint_marginal(self, cells: Sequence[int], beta: float, shape: Sequence[int] | None = None) -> np.ndarray:
         """Probabilities of the states of some cells, one axis each (a repeated cell gives a diagonal)."""
+        if not cells:
+            return np.array(1.0)
         out = np.zeros(shape or [self.where.cell_states[c] for c in cells])
         np.add.at(out, tuple(self.states[:, c] for c in cells), self.probabilities(beta))
         return out

@@ -321,6 +321,8 @@ class Drawing:
                 self.declare([(*scope[:3], dice.pick(scope))])
             elif act == "ragged" and self.variables:
                 self.add_ragged(dice.pick(self.variables))
+            elif act == "constant":
+                self.factors.append(fg.Table([], energies=self.array((), dice.chance(90))))
             elif act == "empty" and self.variables:
                 y = dice.pick(self.variables).ravel()[:0]
                 k = widest(y)
@@ -336,6 +338,7 @@ class Drawing:
         """`members=`: scopes of several sizes inside one array, as lists or as rows of a sparse matrix."""
         dice = self.dice
         inside = [s for s in self.scopes if all(self.cells[c][0] is variable for c in s)]
+        inside += [()]  # a factor over nothing: a constant
         inside += [(c,) for c in range(len(self.cells)) if self.cells[c][0] is variable]
         chosen = [dice.pick(inside) for _ in range(dice.integer(0, 4))] if inside else []
         as_matrix = bool(chosen) and dice.chance(30)
@@ -403,7 +406,7 @@ def widest(view: Any) -> int:
     return int(np.max(counts, initial=0))
 
 
-ACTS = ["edges", "unary array", "unary", "equal", "nested", "twice", "empty", "grid", "ragged"]
+ACTS = ["edges", "unary array", "unary", "equal", "nested", "twice", "empty", "grid", "ragged", "constant"]
 SOURCES = ["array"] * 6 + ["parameter", "view", "linear", "computed", "observed real"]
 
 
