@@ -22,7 +22,7 @@ class FactorGraph:
     ----------
     factors : declarations (Table, Potts, Product, ...); a graph is edited by building another,
         `FactorGraph([*graph.factors, new])`
-    variables : further variables that no factor touches
+    variables : further variables that no factor touches; a list of all variables also fixes their order
 
     Attributes
     ----------
@@ -83,6 +83,10 @@ class FactorGraph:
             keys.append(factor.name)
         for variable in variables:
             _declare(found, variable.declared)
+        listed = {variable.name: found[variable.name] for variable in variables}
+        if len(listed) == len(found):
+            # A file numbers its variables, whichever its first factor touches.
+            found = listed
         self.keys: tuple[str | int, ...] = tuple(keys)
         self.variables: Mapping[str, Variable] = MappingProxyType(found)
         self.parameters: Mapping[str, Parameter] = MappingProxyType(parameters)

@@ -140,14 +140,15 @@ class Parameter(Parametrisation):
             )
         return self._key
 
-    def _view(self, cells: Cells) -> "Parameter":
+    def with_cells(self, cells: Cells) -> "Parameter":
+        """Return the view of the declared parameter that holds these flat indices, in their shape."""
         view = Parameter.__new__(Parameter)
         view.name, view.declared, view.cells, view._key = self.name, self.declared, cells, None
         view.initial, view.frozen, view.bounds = self.initial, self.frozen, self.bounds
         return view
 
     def __getitem__(self, index: Any) -> "Parameter":
-        return self._view(index_cells(self.cells, index))
+        return self.with_cells(index_cells(self.cells, index))
 
     def __len__(self) -> int:
         if not self.cells.ndim:
@@ -162,19 +163,19 @@ class Parameter(Parametrisation):
 
     def reshape(self, *shape: int | Sequence[int]) -> "Parameter":
         """Return a view of another shape, as numpy does."""
-        return self._view(self.cells.reshape(*shape))  # type: ignore[arg-type]
+        return self.with_cells(self.cells.reshape(*shape))  # type: ignore[arg-type]
 
     def ravel(self) -> "Parameter":
         """Return a view of shape (size,), in C order."""
-        return self._view(self.cells.reshape(-1))
+        return self.with_cells(self.cells.reshape(-1))
 
     def transpose(self, *axes: int | Sequence[int]) -> "Parameter":
         """Return a view with permuted axes, as numpy does."""
-        return self._view(self.cells.transpose(*axes))
+        return self.with_cells(self.cells.transpose(*axes))
 
     @property
     def T(self) -> "Parameter":  # noqa: N802 - numpy's name
-        return self._view(self.cells.T)
+        return self.with_cells(self.cells.T)
 
     def declared_like(self, other: "Parameter") -> bool:
         """Whether both are views of equal declarations: name, shape, initial, frozen and bounds."""

@@ -107,6 +107,11 @@ class Variable:
         return self is self.declared or is_whole(self.cells, self.declared.cells)
 
     @property
+    def numeric(self) -> bool:
+        """Whether the states have numeric values: labels that are numbers, or indices."""
+        return self.labels.numeric if self.labels is not None else self.dim is None
+
+    @property
     def n_states(self) -> int | Counts | None:
         """Number of states: an int, an int array of `shape` where cells may differ, None for real variables."""
         if not isinstance(self._counts, np.ndarray):
@@ -162,6 +167,10 @@ class Variable:
         declared = self.declared
         root = _root(name, self.role, declared.cells, declared.dim, declared.labels, declared._counts)
         return root if self is declared else _view(root, self.cells)
+
+    def with_cells(self, cells: Cells) -> "Variable":
+        """Return the view of the declared array that holds these flat indices, in their shape."""
+        return _view(self.declared, cells)
 
     def __getitem__(self, index: Any) -> "Variable":
         return _view(self.declared, index_cells(self.cells, index))
