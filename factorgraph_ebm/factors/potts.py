@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._jit import inlined, kernel
+from ..elementary import exp_minus, minus_log
 from ..graph.declaration import Factor, TableMap, check_arity, check_equal_domains, check_name, number_slot
 from ..graph.expressions import Numbers
 from ..graph.parametrisation import Floats, Values
 from ..graph.scope import Scope
 from ..graph.variables import Variable
+from .message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
+from .table_kernels import table_mixed
 
 
 class Potts(Factor):
@@ -62,14 +66,121 @@ class Potts(Factor):
         self.state_shape = None if self.scope.ragged else self.scope.state_shape()
         self.slots = (number_slot("Potts", "penalty", penalty, (), self.scope, own_is="the own shape"),)
 
-    def table_map(self, state_shape: tuple[int, ...], state_values: Sequence[Floats]) -> TableMap:
+    def table_map(self, state_shape: tuple[int, ...], state_values: Sequence[Floats] | None = None) -> TableMap:
         """The one number, where the states differ."""
         first, second = np.indices(state_shape).reshape(2, -1)
         differs = (first != second).astype(np.float64)
         return TableMap(np.zeros(differs.size, dtype=np.intp), differs, np.zeros(differs.size))
+
+    @staticmethod
+    def message_kernels(states: tuple[int, ...]) -> MessageKernels:
+        return MessageKernels(potts_min, potts_sum, table_mixed)
+
+    @staticmethod
+    def dense_tables(penalty: Floats, states: tuple[int, ...], constants: Floats) -> Floats:
+        """Return the tables of factors with these penalties, (n, *states)."""
+        return np.where(np.eye(*states, dtype=bool), 0.0, penalty[:, None, None])
+
+    @staticmethod
+    def state_energies(
+        penalty: Floats, chosen: npt.NDArray[np.integer[Any]], states: tuple[int, ...], constants: Floats
+    ) -> Floats:
+        """Return the energies of factors with these penalties in the `chosen` states (2, n)."""
+        return np.where(chosen[0] == chosen[1], 0.0, penalty)
 
     def energies(self, values: Values, states: npt.NDArray[np.integer[Any]]) -> Floats:
         pairs = states.reshape(-1, 2).T if self.scope.ragged else states
         slot = self.slots[0]
         penalty = slot.source.evaluate(values).reshape(-1)[slot.rows(self.shape)]
         return np.where(pairs[0] != pairs[1], penalty, 0.0)
+
+
+U8 = np.uint64
+
+
+@kernel(*SIGNATURE)
+def potts_min(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    """m(b) = min(x(b), penalty + min of x over the other states): O(states), from the two smallest energies."""
+    k = U8(run[8])
+    n = high - low
+    for slot in range(2):
+        if not is_target(slot, target):
+            continue
+        base = U8(slot) * n * k
+        for f in range(low, high):
+            penalty = store[U8(run[4])] if run[4] >= 0 else store[number[f]]
+            m = U8(run[8 + 4 * (1 - slot) + 2]) + f * k
+            o = base + (f - low) * k
+            least, second, where = np.inf, np.inf, U8(0)
+            for s in range(k):
+                x = to_factor[m + s]
+                if x < least:
+                    least, second, where = x, least, s
+                elif x < second:
+                    second = x
+            for s in range(k):
+                other = (second if s == where else least) + penalty
+                out[o + s] = to_factor[m + s] if to_factor[m + s] < other else other
+
+
+@kernel(*SIGNATURE)
+def potts_sum(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    """exp(-m(b)) = p(b) + exp(-penalty) * sum of p over the other states: O(states)."""
+    k = U8(run[8])
+    n = high - low
+    for slot in range(2):
+        if not is_target(slot, target):
+            continue
+        base = U8(slot) * n * k
+        m = U8(run[8 + 4 * (1 - slot) + 2]) + low * k
+        for i in range(n * k):
+            scratch[i] = exp_minus(to_factor[m + i])
+        doubtful = False
+        for f in range(n):
+            w = weight[U8(run[4])] if run[4] >= 0 else weight[number[low + f]]
+            doubtful |= _mix(w, scratch, f * k, k, out, base + f * k)
+        for i in range(n * k):
+            out[base + i] = minus_log(out[base + i])
+        if doubtful:
+            for f in range(n):
+                t = U8(run[4]) if run[4] >= 0 else number[low + f]
+                for s in range(k):
+                    others = 0.0
+                    for i in range(k):
+                        others += 0.0 if i == s else scratch[f * k + i]
+                    total = scratch[f * k + s] + weight[t] * others
+                    if not SMALLEST < total < LARGEST:
+                        out[base + f * k + s] = _soft_minimum(store[t], to_factor, m + f * k, k, s)
+
+
+@inlined
+def _mix(w, p, m, k, out, o):  # type: ignore[no-untyped-def]
+    """Sums over the other states from both ends: taking p(b) off the total would lose small states of small weight."""
+    before = 0.0
+    for s in range(k):
+        out[o + s] = before
+        before += p[m + s]
+    after = 0.0
+    doubtful = False
+    for j in range(k):
+        s = k - U8(1) - j
+        total = p[m + s] + w * (out[o + s] + after)
+        after += p[m + s]
+        out[o + s] = total
+        if not SMALLEST < total < LARGEST:
+            doubtful = True
+    return doubtful
+
+
+@inlined
+def _soft_minimum(penalty, x, m, k, state):  # type: ignore[no-untyped-def]
+    lowest = np.inf
+    for i in range(k):
+        value = x[m + i] if i == state else x[m + i] + penalty
+        lowest = value if value < lowest else lowest
+    if lowest == np.inf:
+        return lowest
+    total = 0.0
+    for i in range(k):
+        total += np.exp(lowest - (x[m + i] if i == state else x[m + i] + penalty))
+    return lowest - np.log(total)

@@ -13,12 +13,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._jit import inlined, kernel
 from ..errors import FactorError, ScopeError
 from ..graph.declaration import Factor, TableMap, check_name, number_slot, said
 from ..graph.expressions import Constant, Numbers
 from ..graph.parametrisation import Floats, Values
 from ..graph.scope import Scope
 from ..graph.variables import Variable
+from .message_kernels import SIGNATURE, MessageKernels, is_target
+from .table_kernels import table_mixed
+
+SMALL = 16
+"entries up to which a pair is made into a table when numbers are bound"
 
 
 class Product(Factor):
@@ -89,13 +95,37 @@ class Product(Factor):
         pairs = zip(self.scope.slot_variables, state_shape, strict=True)
         return tuple(variable.state_values()[:n] for variable, n in pairs)
 
-    def table_map(self, state_shape: tuple[int, ...], state_values: Sequence[Floats]) -> TableMap:
+    def table_map(self, state_shape: tuple[int, ...], state_values: Sequence[Floats] | None = None) -> TableMap:
         """The one number, times the product of the values."""
         product = np.ones(())
-        for values in state_values:
+        for values in self.state_values(state_shape) if state_values is None else state_values:
             product = np.multiply.outer(product, values)
         entries = product.size
         return TableMap(np.zeros(entries, dtype=np.intp), product.reshape(-1), np.zeros(entries))
+
+    @staticmethod
+    def message_kernels(states: tuple[int, ...]) -> MessageKernels | None:
+        # A small table is faster than multiplying in the loop; above two variables it is the only way.
+        if len(states) != 2 or states[0] * states[1] <= SMALL:
+            return None
+        return MessageKernels(product_min, product_sum, table_mixed)
+
+    def kernel_constants(self, state_shape: tuple[int, ...]) -> Floats:
+        return np.concatenate(self.state_values(state_shape))
+
+    @staticmethod
+    def dense_tables(weight: Floats, states: tuple[int, ...], constants: Floats) -> Floats:
+        """Return the tables of factors with these weights, (n, *states); `constants` are the values of the states."""
+        product = np.multiply.outer(constants[: states[0]], constants[states[0] : sum(states)])
+        return np.where(product == 0.0, 0.0, weight[:, None, None] * np.where(product == 0.0, 1.0, product))
+
+    @staticmethod
+    def state_energies(
+        weight: Floats, chosen: npt.NDArray[np.integer[Any]], states: tuple[int, ...], constants: Floats
+    ) -> Floats:
+        """Return the energies of factors with these weights in the `chosen` states (2, n)."""
+        product = constants[chosen[0]] * constants[states[0] + chosen[1]]
+        return np.where(product == 0.0, 0.0, weight * np.where(product == 0.0, 1.0, product))
 
     def energies(self, values: Values, states: npt.NDArray[np.integer[Any]]) -> Floats:
         slot = self.slots[0]
@@ -113,3 +143,62 @@ class Product(Factor):
             for variable, column in zip(self.scope.slot_variables, states, strict=True):
                 product *= variable.state_values()[column]
         return np.where(product != 0, weight * np.where(product != 0, product, 1.0), 0.0)
+
+
+U8 = np.uint64
+
+
+@inlined
+def _energy(weight, product):  # type: ignore[no-untyped-def]
+    return 0.0 if product == 0.0 else weight * product
+
+
+@kernel(*SIGNATURE)
+def product_min(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    """m(b) = min over a of x(a) + weight a b, without a table."""
+    n = high - low
+    base = U8(0)
+    for slot in range(2):
+        k = U8(run[8 + 4 * slot])
+        if is_target(slot, target):
+            k_from = U8(run[8 + 4 * (1 - slot)])
+            mine = U8(run[5]) + (U8(run[8]) if slot == 1 else U8(0))
+            theirs = U8(run[5]) + (U8(0) if slot == 1 else U8(run[8]))
+            for f in range(low, high):
+                w = store[U8(run[4])] if run[4] >= 0 else store[number[f]]
+                m = U8(run[8 + 4 * (1 - slot) + 2]) + f * k_from
+                for s in range(k):
+                    least = np.inf
+                    for i in range(k_from):
+                        value = to_factor[m + i] + _energy(w, constants[mine + s] * constants[theirs + i])
+                        least = value if value < least else least
+                    out[base + (f - low) * k + s] = least
+        base += n * k
+
+
+@kernel(*SIGNATURE)
+def product_sum(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    """m(b) = -log sum over a of exp(-(x(a) + weight a b)), shifted by its smallest term."""
+    n = high - low
+    base = U8(0)
+    for slot in range(2):
+        k = U8(run[8 + 4 * slot])
+        if is_target(slot, target):
+            k_from = U8(run[8 + 4 * (1 - slot)])
+            mine = U8(run[5]) + (U8(run[8]) if slot == 1 else U8(0))
+            theirs = U8(run[5]) + (U8(0) if slot == 1 else U8(run[8]))
+            for f in range(low, high):
+                w = store[U8(run[4])] if run[4] >= 0 else store[number[f]]
+                m = U8(run[8 + 4 * (1 - slot) + 2]) + f * k_from
+                for s in range(k):
+                    least = np.inf
+                    for i in range(k_from):
+                        value = to_factor[m + i] + _energy(w, constants[mine + s] * constants[theirs + i])
+                        scratch[i] = value
+                        least = value if value < least else least
+                    total = 0.0
+                    if least < np.inf:
+                        for i in range(k_from):
+                            total += np.exp(least - scratch[i])
+                    out[base + (f - low) * k + s] = least if least == np.inf else least - np.log(total)
+        base += n * k

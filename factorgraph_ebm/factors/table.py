@@ -17,8 +17,10 @@ from ..errors import FactorError, ScopeError
 from ..graph.declaration import Factor, NumberSlot, TableMap, check_name, number_slot, said
 from ..graph.expressions import Constant, Numbers
 from ..graph.parametrisation import Floats, Values
-from ..graph.scope import Scope
+from ..graph.scope import Scope, cell_counts
 from ..graph.variables import Variable
+from .message_kernels import MessageKernels
+from .table_kernels import ANY, PAIR
 
 _ENTRIES = 1 << 24
 "entries of one table above which `from_function` refuses: 128 MiB, and a call of the function for each"
@@ -55,6 +57,7 @@ class Table(Factor):
     __slots__ = ()
 
     kind = "Table"
+    reads_table = True
 
     def __init__(
         self,
@@ -111,7 +114,11 @@ class Table(Factor):
             )
         return NumberSlot("energies", Constant(flat), (), start)
 
-    def table_map(self, state_shape: tuple[int, ...], state_values: Sequence[Floats]) -> TableMap:
+    @staticmethod
+    def message_kernels(states: tuple[int, ...]) -> MessageKernels:
+        return PAIR if len(states) == 2 else ANY
+
+    def table_map(self, state_shape: tuple[int, ...], state_values: Sequence[Floats] | None = None) -> TableMap:
         """Entry e is number e itself."""
         entries = math.prod(state_shape)
         return TableMap(np.arange(entries, dtype=np.intp), np.ones(entries), np.zeros(entries))
@@ -128,6 +135,22 @@ class Table(Factor):
         assert slot.start is not None
         parts = np.split(flat, slot.start[1:-1]) if self.size else []
         return [part.reshape(shape) for part, shape in zip(parts, self.factor_state_shapes(), strict=True)]
+
+    def energies(self, values: Values, states: npt.NDArray[np.integer[Any]]) -> Floats:
+        if self.state_shape is not None:
+            return super().energies(values, states)
+        slot, variable = self.slots[0], self.scope.variables[0]
+        start, cells = self.scope.ragged_cells({variable.name: 0})
+        counts = cell_counts(variable)[cells]
+        arity = np.diff(start)
+        entry = np.zeros(self.size, dtype=np.int64)
+        for place in range(int(arity.max(initial=0))):
+            longer = np.flatnonzero(arity > place)
+            at = start[longer] + place
+            entry[longer] = entry[longer] * counts[at] + states[at]
+        assert slot.start is not None
+        result: Floats = slot.source.evaluate(values)[slot.start[:-1] + entry]
+        return result
 
     def numbers_text(self) -> str:
         if self.state_shape is None:

@@ -101,7 +101,8 @@ def _read_indices(variable: Variable, value: Any, what: str) -> Ints:
     mask: Any = np.ma.getmask(value)
     array = np.asarray(np.ma.getdata(value) if mask is not np.ma.nomask else value)
     kind = array.dtype.kind
-    if array.size == 0 and kind == "f":
+    if kind == "f" and (array.size == 0 or (mask is not np.ma.nomask and np.all(mask))):
+        # numpy gives what is empty, and np.ma.masked itself, the dtype float64.
         array = array.astype(np.int64)
     elif kind == "b":
         if variable._counts != 2:
@@ -188,7 +189,8 @@ def _unknown_label(name: str, labels: Labels, label: object, what: str) -> str:
         return f"{message} Write None, or a masked array, for what is not given."
     if isinstance(label, (list, tuple)):
         return f"{message} The nested lists have different lengths."
-    return message + (did_you_mean(label, map(str, labels.states)) if isinstance(label, str) else "")
+    near = did_you_mean(label, map(str, labels.states)) if isinstance(label, str) else ""
+    return message + (near if near.startswith(" Did") else "")
 
 
 def _write(graph: FactorGraph, variable: Variable, found: Ints, known: Bools, states: Ints, what: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FactorError, ScopeError, VariableError
-from .expressions import Numbers, as_numbers
+from .expressions import Constant, Numbers, as_numbers
 from .linear import Linear
 from .parameters import Parameter, read_parameters
 from .parametrisation import Floats, Parametrisation, Values
@@ -27,18 +27,9 @@ class TableMap(NamedTuple):
     A coefficient of 0 counts as 0 even where the number is +inf; index -1 reads no number.
     """
 
-    index: npt.NDArray[np.intp]  # type: ignore[assignment]  # (entries,); hides tuple.index
+    index: npt.NDArray[np.intp]  # type: ignore[assignment]  # (entries,); the field hides tuple.index
     coefficient: Floats  # (entries,)
     constant: Floats  # (entries,)
-
-    def energies(self, numbers: Floats) -> Floats:
-        """Return the entries (..., entries) of factors with numbers (..., row size)."""
-        if numbers.shape[-1] == 0:
-            return np.broadcast_to(self.constant, (*numbers.shape[:-1], self.constant.size))
-        used = (self.index >= 0) & (self.coefficient != 0)
-        picked = np.where(used, numbers[..., np.where(used, self.index, 0)], 0.0)
-        result: Floats = self.constant + np.where(used, self.coefficient, 0.0) * picked
-        return result
 
 
 class NumberSlot(NamedTuple):
@@ -87,6 +78,8 @@ class Factor:
     __slots__ = ("name", "scope", "slots", "state_shape")
 
     kind: ClassVar[str]
+    reads_table: ClassVar[bool] = False
+    "whether the numbers of a factor are its table, entry by entry"
 
     name: str | None
     scope: Scope
@@ -124,9 +117,33 @@ class Factor:
     def reals(self) -> tuple[Variable, ...]:
         return tuple(variable for slot in self.slots for variable in slot.source.reals)
 
-    def table_map(self, state_shape: tuple[int, ...], state_values: Sequence[Floats]) -> TableMap:
-        """Return the table of one factor, slots of `state_shape` states with the given numeric values."""
+    def table_map(self, state_shape: tuple[int, ...], state_values: Sequence[Floats] | None = None) -> TableMap:
+        """Return the table of one factor with `state_shape` states, as a function of its numbers.
+
+        `state_values` are the numeric values of the states, those of this declaration by default.
+        """
         raise NotImplementedError
+
+    @staticmethod
+    def message_kernels(states: tuple[int, ...]) -> Any:
+        """Return the `MessageKernels` for slots of so many states; None: by a table made when numbers are bound."""
+        return None
+
+    @staticmethod
+    def dense_tables(numbers: Floats, states: tuple[int, ...], constants: Floats) -> Floats:
+        """Return the tables of factors with kernels of their own, one number each: (n, *states)."""
+        raise NotImplementedError
+
+    @staticmethod
+    def state_energies(
+        numbers: Floats, chosen: npt.NDArray[np.integer[Any]], states: tuple[int, ...], constants: Floats
+    ) -> Floats:
+        """Return the energies of such factors in the `chosen` states (slots, n)."""
+        raise NotImplementedError
+
+    def kernel_constants(self, state_shape: tuple[int, ...]) -> Floats:
+        """Return what the kernels must know besides the numbers, flat."""
+        return np.zeros(0)
 
     def state_values(self, state_shape: tuple[int, ...]) -> tuple[Floats, ...]:
         """Return what `table_map` is told about states: 0 .. n - 1, for structures that read no labels."""
@@ -171,11 +188,11 @@ class Factor:
             return self._ragged_tables(values)
         table_map = self.table_map(self.state_shape, self.state_values(self.state_shape))
         if not self.slots:
-            one = table_map.energies(np.zeros((1, 0))).reshape(self.state_shape)
+            one = _entries(table_map, np.zeros((1, 0))).reshape(self.state_shape)
             return np.broadcast_to(one, (*self.shape, *self.state_shape))
         slot = self.slots[0]
         numbers = slot.source.evaluate(values).reshape(*slot.row_shape, slot.row_size)
-        tables = table_map.energies(numbers).reshape(*slot.row_shape, *self.state_shape)
+        tables = _entries(table_map, numbers).reshape(*slot.row_shape, *self.state_shape)
         return _broadcast_groups(tables, self.shape, len(self.state_shape))
 
     def factor_state_shapes(self) -> list[tuple[int, ...]]:
@@ -200,7 +217,7 @@ class Factor:
         for shape in shapes:
             if shape not in maps:
                 maps[shape] = self.table_map(shape, self.state_values(shape))
-        return [maps[s].energies(rows[row]).reshape(s) for s, row in zip(shapes, row_of, strict=True)]
+        return [_entries(maps[s], rows[row]).reshape(s) for s, row in zip(shapes, row_of, strict=True)]
 
     def energies(self, values: Values, states: npt.NDArray[np.integer[Any]]) -> Floats:
         """Return the energy of each factor under one assignment, (size,), in nats.
@@ -227,6 +244,21 @@ class Factor:
             picked = numbers[slot.rows(self.shape), np.where(used, index, 0)]
             result = result + np.where(used, coefficient * np.where(used, picked, 0.0), 0.0)
         return result
+
+    def check_numbers(self, numbers: Floats) -> None:
+        """Raise FactorError where bound numbers are NaN or -inf, with the first index."""
+        first = Constant(numbers).first_bad()
+        if first is not None:
+            what = self.slots[0].name if self.slots else "numbers"
+            raise FactorError(_bad_number(f"{self.kind}({self.scope})", what, Constant(numbers), first))
+
+    def refuse_magnitude(self, largest: float) -> None:
+        """Raise FactorError: numbers so large that their sum could overflow into +inf, which means forbidden."""
+        what = self.slots[0].name if self.slots else "numbers"
+        raise FactorError(
+            f"{what} of {self.kind}({self.scope}): energies up to {largest:.3g} could overflow when added. "
+            "Write np.inf for forbidden, or scale them down."
+        )
 
     def renamed(self, rename: Callable[[str], str], name: str | None) -> "Factor":
         """Return the same declaration over variables of other names, called `name`."""
@@ -256,6 +288,19 @@ class Factor:
 def count(n: int, word: str) -> str:
     """Return "1 factor", "4,096 factors"."""
     return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+
+
+def _entries(table_map: TableMap, numbers: Floats) -> Floats:
+    """Return the table entries (..., entries) of factors with numbers (..., row size)."""
+    index: npt.NDArray[np.intp] = table_map.index
+    coefficient, constant = table_map.coefficient, table_map.constant
+    if numbers.shape[-1] == 0:
+        return np.broadcast_to(constant, (*numbers.shape[:-1], constant.size))
+    # 0 * inf is NaN, and a coefficient of 0 says that the number is not read.
+    used = (index >= 0) & (coefficient != 0)
+    picked = np.where(used, numbers[..., np.where(used, index, 0)], 0.0)
+    result: Floats = constant + np.where(used, coefficient, 0.0) * picked
+    return result
 
 
 def _broadcast_groups(tables: Floats, shape: tuple[int, ...], own: int) -> Floats:
@@ -309,10 +354,11 @@ def _wrong_own(kind: str, what: str, shape: tuple[int, ...], own: tuple[int, ...
 
 def _bad_number(kind: str, what: str, source: Parametrisation, first: tuple[int, ...]) -> str:
     array = getattr(source, "array", None)
+    place = f" at {list(first)}" if first else ""
     if array is None:
-        return f"the features of {what} of {kind} are not finite at {list(first)} (inf * 0? use np.where)."
+        return f"the features of {what} of {kind} are not finite{place} (inf * 0? use np.where)."
     return (
-        f"{what} of {kind} is {array[first]} at {list(first)}. Energies are above -inf, and +inf is forbidden "
+        f"{what} of {kind} is {array[first]}{place}. Energies are above -inf, and +inf is forbidden "
         "(inf * 0? use np.where)."
     )
 
