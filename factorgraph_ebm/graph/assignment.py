@@ -194,8 +194,16 @@ def _unknown_label(name: str, labels: Labels, label: object, what: str) -> str:
 
 
 def _write(graph: FactorGraph, variable: Variable, found: Ints, known: Bools, states: Ints, what: str) -> None:
-    cells: Cells = variable.cells + graph.cell_offset[variable.name]
+    offset = graph.cell_offset[variable.name]
     here = found >= 0
+    if variable.is_declared:
+        # The common case, a whole array given once: no cell needs to be addressed.
+        whole = slice(offset, offset + variable.size)
+        if not known[whole].any():
+            known[whole] = here.reshape(-1)
+            states[whole] = np.where(here, found, 0).reshape(-1)
+            return
+    cells: Cells = variable.cells + offset
     if not here.all():
         cells, found = cells[here], found[here]
     clash = known[cells] & (states[cells] != found)
