@@ -21,7 +21,7 @@ import pathlib
 import tempfile
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 # Types of kernel arguments. Graph arrays are read-only; a writable array is accepted for a read-only argument.
@@ -62,7 +62,20 @@ class Kernel:
         function = types.FunctionType(self.function.__code__, {**module, **names}, self.function.__name__)
         function.__module__ = self.function.__module__
         function.__qualname__ = self.function.__qualname__
+        function.kernel_signature = self.signature or ""  # type: ignore[attr-defined]
         return _compile(function, self.signature)
+
+
+    @functools.cached_property
+    def pointer(self) -> Any:
+        """The compiled kernel as a value that drivers take in a tuple of pointers (see `Driver`)."""
+        compiled = self.compiled
+        if not hasattr(compiled, "overloads"):  # the JIT is off
+            return compiled
+        from numba.core.types import CompileResultWAP
+
+        (result,) = compiled.overloads.values()
+        return CompileResultWAP(result)
 
 
 def kernel(result: str, *arguments: str) -> Callable[[Callable[..., Any]], Kernel]:
@@ -75,13 +88,57 @@ def inlined(function: Callable[..., Any]) -> Kernel:
     return Kernel(function, None)
 
 
-def pointer_type(result: str, *arguments: str, count: int) -> str:
-    """The type of a tuple of `count` kernels of one signature, as an argument of a driver.
+POINTER_COUNTS = (2, 4, 16)
+"lengths of tuples of kernels; a driver is compiled for each length that occurs, since passing a kernel takes 10 us"
+
+
+class Driver:
+    """A kernel whose first argument is a tuple of kernels of one signature, called through pointers.
 
     A driver that calls kernels through pointers compiles in a third of a second, whatever they are; one that names
     them optimises all of them again inside itself.
     """
-    return f"UniTuple(FunctionType({result}({', '.join(arguments)})), {count})"
+
+    def __init__(self, function: Callable[..., Any], pointed: tuple[str, ...], signature: tuple[str, ...]) -> None:
+        functools.update_wrapper(self, function)
+        pointer = f"FunctionType({pointed[0]}({', '.join(pointed[1:])}))"
+        self.kernels = {
+            count: Kernel(function, f"{signature[0]}({', '.join((f'UniTuple({pointer}, {count})', *signature[1:]))})")
+            for count in POINTER_COUNTS
+        }
+
+    def __call__(self, kernels: tuple[Any, ...], *arguments: Any) -> Any:
+        return self.kernels[len(kernels)](kernels, *arguments)
+
+
+def driver(pointed: tuple[str, ...], *signature: str) -> Callable[[Callable[..., Any]], Driver]:
+    """Decorate a driver of kernels with the signature `pointed`; its own is result, then arguments after the tuple."""
+    return lambda function: Driver(function, pointed, signature)
+
+
+class Pointers(tuple[Any, ...]):
+    """A tuple of kernels that knows its Numba type: to find it anew takes Numba longer than many a sweep, with a warning."""
+
+    numba_type: Any = None
+
+
+@functools.cache
+def _register_pointers() -> None:
+    import numba
+
+    numba.extending.typeof_impl.register(Pointers)(lambda value, _: value.numba_type)
+
+
+def pointers(kernels: Sequence[Kernel]) -> Pointers:
+    """A tuple of kernels for a driver, filled up to one of the lengths that drivers are compiled for."""
+    count = next(c for c in POINTER_COUNTS if c >= len(kernels))
+    values = Pointers(k.pointer for k in [*kernels, *[kernels[0]] * (count - len(kernels))])
+    if hasattr(values[0], "signature"):
+        import numba
+
+        _register_pointers()
+        values.numba_type = numba.types.UniTuple(numba.types.FunctionType(values[0].signature()), count)
+    return values
 
 
 def _compile(function: types.FunctionType, signature: str | None) -> Any:
@@ -135,7 +192,8 @@ def _cache_class() -> Any:
         def __init__(self, function: types.FunctionType) -> None:
             self._lineno = function.__code__.co_firstlineno
             self._locator = Locator(function)
-            self._filename_base = self.get_filename_base(f"{function.__module__}.{function.__qualname__}", "")
+            variant = hashlib.sha256(function.kernel_signature.encode()).hexdigest()[:8]
+            self._filename_base = self.get_filename_base(f"{function.__module__}.{function.__qualname__}-{variant}", "")
 
     class Cache(FunctionCache):
         _impl_class = Implementation

@@ -145,19 +145,5 @@ class Messages(NamedTuple):
     to_factor: F64
 
 
-class TableMap(NamedTuple):
-    """The table of a structure as an affine function of its numbers: energy[e] = constant[e] + coefficient[e] * number[index[e]].
-
-    Entries are in C order over the states of the scope. A coefficient of 0 counts as 0 also where the number is +inf.
-    """
-
-    index: I64
-    "(entries,) which number of the factor's own; -1 for none"
-    coefficient: F64
-    "(entries,)"
-    constant: F64
-    "(entries,) 0, or +inf where forbidden"
-
-
 Key: TypeAlias = Any
 "A hashable value, equal for equal structures."

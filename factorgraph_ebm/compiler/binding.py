@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_I8, SIZE, kernel
-from factorgraph_ebm.arrays import F64, I64, TableMap
+from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.graph.declaration import TableMap
 
 
 class Fold(NamedTuple):

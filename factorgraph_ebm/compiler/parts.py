@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm.arrays import Bool, I64, TableMap
-from factorgraph_ebm.graph import Factor, FactorGraph
+from factorgraph_ebm.arrays import I64, Bool
+from factorgraph_ebm.graph.declaration import Factor, TableMap
+from factorgraph_ebm.graph.graph import FactorGraph
 
 
 class Sample(NamedTuple):
@@ -153,9 +154,7 @@ def _rows_of_numbers(factor: Factor) -> tuple[int, int]:
     slot = factor.slots[0]
     if slot.start is not None:
         return 1, int(slot.start[-1])
-    own = int(np.prod(slot.own, dtype=np.int64))
-    outer = slot.source.shape[: len(slot.source.shape) - len(slot.own)]
-    return int(np.prod(outer, dtype=np.int64)), own
+    return slot.n_rows, slot.row_size
 
 
 def _same_numbers(factors: Sequence[Factor]) -> bool:
@@ -163,10 +162,9 @@ def _same_numbers(factors: Sequence[Factor]) -> bool:
     if not first.slots:
         return True
     source = first.slots[0].source
-    reals = first.scope_reals
-    if reals:  # an observed real variable has its own value in each sample
-        return False
-    return all(f is first or f.slots[0].source is source or f.slots[0].source == source for f in factors[1:])
+    if source.reals:  # an observed real variable has its own value in each sample
+        return len(factors) == 1
+    return all(f is first or source.equals(f.slots[0].source) for f in factors[1:])
 
 
 def pieces_of(group: int, g: Group, samples: Sequence[Sample], cells: Cells) -> list[Piece]:
@@ -188,8 +186,8 @@ def pieces_of(group: int, g: Group, samples: Sequence[Sample], cells: Cells) -> 
     if m > 1 or sample_start[0] != 0:
         columns = (columns[:, None, :] + sample_start[:, None]).reshape(len(columns), -1)
     offset = _offset_of_factors(g, number_base)
-    if g.factor.slots and g.factor.slots[0].own and g.factor.is_table:
-        return [Piece(group, None, columns, g.factor.slots[0].own, offset)]
+    if g.factor.reads_table and g.factor.state_shape is not None:
+        return [Piece(group, None, columns, g.factor.state_shape, offset)]
     pieces = []
     for rows, shape in _split([cells.states[c] for c in columns], columns.shape[1]):
         chosen = columns if rows is None else columns[:, rows]
@@ -203,11 +201,9 @@ def _offset_of_factors(g: Group, number_base: I64) -> int | I64:
     if not g.factor.slots:
         return g.store
     slot = g.factor.slots[0]
-    outer = slot.source.shape[: len(slot.source.shape) - len(slot.own)]
     if g.rows == 1:
         return g.store if g.shared else np.repeat(number_base, g.size)
-    row = np.arange(g.rows, dtype=np.int64).reshape(outer)
-    row = np.broadcast_to(row, g.factor.shape).ravel() * g.row_size
+    row = slot.rows(g.factor.shape) * g.row_size
     return (number_base[:, None] + row).ravel()
 
 
@@ -282,7 +278,7 @@ def parts_of(number: int, piece: Piece, g: Group, cells: Cells, *, fold: bool) -
         chosen = columns[slots] if rows is None else columns[slots][:, rows]
         shape = tuple(k[s] for s in slots)
         whole = not given and len(slots) == arity
-        in_place = (g.factor.is_table and not given) or (whole and g.factor.kernels(shape) is not None)
+        in_place = (g.factor.reads_table and not given) or (whole and g.factor.message_kernels(shape) is not None)
         direct = in_place and (len(slots) >= 2 or (not fold and len(slots) == 1))
         parts.append(Part(cells.free[chosen], shape, (contribution,), direct))
     return parts
@@ -297,4 +293,4 @@ def _strides(shape: tuple[int, ...]) -> list[int]:
 
 def table_map_of(g: Group, piece: Piece) -> TableMap:
     """The affine map from the numbers of a factor of this piece to the entries of its declared table."""
-    return g.factor.table_map(piece.shape)
+    return g.factor.table_map(piece.shape, g.factor.state_values(piece.shape))

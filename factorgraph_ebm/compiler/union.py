@@ -30,6 +30,7 @@ from factorgraph_ebm.compiler.parts import (
     gather_groups,
     parts_of,
     pieces_of,
+    table_map_of,
 )
 
 LARGEST_ENERGY = 1e306
@@ -96,10 +97,10 @@ class Union:
         factor = self.groups[piece.group].factor
         if part.direct:
             offset = _rows(piece.offset, contribution.rows)
-            if factor.is_table:
+            if factor.reads_table:
                 return EnginePart(part, "Table", offset, contribution.strides, 0)
             constant = len(self._constants)
-            self._constants += factor.kernel_constants(part.states)
+            self._constants += factor.kernel_constants(part.states).tolist()
             return EnginePart(part, factor.kind, offset, (0,) * len(part.states), constant)
         entries = int(np.prod(part.states, dtype=np.int64))
         sources = [(self._pieces[c.piece].offset, c.given) for c in part.contributions]
@@ -138,7 +139,7 @@ class Union:
         source = np.atleast_1d(np.asarray(_rows(piece.offset, c.rows), np.int64))
         cells = piece.cells[list(c.given)]
         given = cells if c.rows is None else cells[:, c.rows]
-        table = self.groups[piece.group].factor.table_map(piece.shape)
+        table = table_map_of(self.groups[piece.group], piece)
         entry = entries_of(part.states, c.place, c.strides)
         return Fold(to_unary, target.astype(np.int64), source, entry, given, c.given_strides, table)
 

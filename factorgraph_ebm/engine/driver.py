@@ -22,18 +22,13 @@ from factorgraph_ebm._jit import (
     READ_U8,
     REAL,
     SIZE,
+    driver,
     inlined,
-    kernel,
-    pointer_type,
 )
 from factorgraph_ebm.engine.variables import send_to_factors
 from factorgraph_ebm.factors.message_kernels import SIGNATURE, is_target
 
 U8 = np.uint64
-
-KERNELS = 8
-"places in the tuple of kernels of one question"
-POINTERS = pointer_type(*SIGNATURE, count=KERNELS)
 
 VARIABLES = (READ_F8, READ_U8, READ_U4, READ_U4, READ_U8)
 "unary, variable_start, variable_slot_start, variable_slot_split, slot_message"
@@ -43,8 +38,8 @@ STATE = (F8, F8, F8, F8)
 "to_variable, to_factor, out, scratch"
 
 
-@kernel(
-    REAL, POINTERS, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, INTEGER, INTEGER,
+@driver(
+    SIGNATURE, REAL, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, INTEGER, INTEGER,
     *VARIABLES, *RUNS, *STATE, SIZE, REAL,
 )  # fmt: skip
 def run_steps(  # type: ignore[no-untyped-def]
@@ -132,7 +127,7 @@ def _store(run, out, to_variable, low, high, target, damping):  # type: ignore[n
     return change
 
 
-@kernel(REAL, POINTERS, READ_I8, *VARIABLES, READ_U4, READ_U4, *RUNS, *STATE, SIZE, F8, F8)
+@driver(SIGNATURE, REAL, READ_I8, *VARIABLES, READ_U4, READ_U4, *RUNS, *STATE, SIZE, F8, F8)
 def add_free_energies(  # type: ignore[no-untyped-def]
     kernels, run_kernel,
     unary, start, slot_start, slot_split, slot_message, scope, variable_sample,
@@ -163,7 +158,7 @@ def add_free_energies(  # type: ignore[no-untyped-def]
             high = low + block if low + block < stop else stop
             kernels[run_kernel[r]](run, number, store, weight, constants, to_factor, out, scratch, low, high, last)
             for f in range(low, high):
-                sample = variable_sample[scope[run[2] + int(f)]]
+                sample = variable_sample[scope[run[2] + np.int64(f)]]
                 o = (high - low) * before + (f - low) * k
                 m = U8(run[8 + 4 * last + 2]) + f * k
                 for s in range(k):
@@ -196,7 +191,7 @@ def _free_energy(energy, first, k):  # type: ignore[no-untyped-def]
     return least - np.log(total)
 
 
-@kernel(INTEGER, POINTERS, READ_I8, *VARIABLES, READ_I8, *RUNS, *STATE, INTEGER, INTEGER, I8, INTEGER)
+@driver(SIGNATURE, INTEGER, READ_I8, *VARIABLES, READ_I8, *RUNS, *STATE, INTEGER, INTEGER, I8, INTEGER)
 def choose_states(  # type: ignore[no-untyped-def]
     kernels, slot_kernel,
     unary, start, slot_start, slot_split, slot_message, factor_slot,
@@ -249,10 +244,10 @@ def choose_states(  # type: ignore[no-untyped-def]
         now = state[v]
         if local == 1 and not out[b + best] < out[b + U8(now)]:
             continue
-        if now == int(best):
+        if now == np.int64(best):
             continue
         changed += 1
-        state[v] = int(best)
+        state[v] = np.int64(best)
         for j in range(slot_start[v], slot_start[v + 1]):
             m = slot_message[j]
             for s in range(k):
@@ -268,13 +263,13 @@ def _locate(run_field, run_field_start, m):  # type: ignore[no-untyped-def]
     high = len(run_field_start) - 1
     while high - low > 1:
         middle = (low + high) // 2
-        if run_field[run_field_start[middle] + 10] <= int(m):
+        if run_field[run_field_start[middle] + 10] <= np.int64(m):
             low = middle
         else:
             high = middle
     first = run_field_start[low]
     slot = run_field[first + 1] - 1
-    while run_field[first + 8 + 4 * slot + 2] > int(m):
+    while run_field[first + 8 + 4 * slot + 2] > np.int64(m):
         slot -= 1
     f = (m - U8(run_field[first + 8 + 4 * slot + 2])) // U8(run_field[first + 8 + 4 * slot])
     return low, f, slot

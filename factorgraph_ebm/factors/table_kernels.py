@@ -189,13 +189,13 @@ def table_min(run, number, store, weight, constants, to_factor, out, scratch, lo
                 _table_min_to(
                     run, number, store, to_factor, out, scratch, f, slot, U8(base) + (f - low) * U8(k)
                 )
-        base += int(high - low) * k
+        base += np.int64(high - low) * k
 
 
 @inlined
 def _table_min_to(run, number, store, to_factor, out, scratch, f, slot, o):  # type: ignore[no-untyped-def]
     arity = run[1]
-    t = run[4] if run[4] >= 0 else int(number[f])
+    t = run[4] if run[4] >= 0 else np.int64(number[f])
     for j in range(run[8 + 4 * slot]):
         out[o + U8(j)] = np.inf
     # digit s: scratch[s], partial: scratch[arity + s], place: scratch[2 * arity + 1 + s]
@@ -213,7 +213,7 @@ def _table_min_to(run, number, store, to_factor, out, scratch, f, slot, o):  # t
             if depth >= 0:
                 scratch[depth] += 1.0
             continue
-        x = 0.0 if depth == slot else to_factor[run[8 + 4 * depth + 2] + int(f) * k + i]
+        x = 0.0 if depth == slot else to_factor[run[8 + 4 * depth + 2] + np.int64(f) * k + i]
         total = scratch[arity + depth] + x
         place = int(scratch[2 * arity + 1 + depth]) + i * run[8 + 4 * depth + 1]
         if depth == arity - 1:
@@ -238,7 +238,7 @@ def table_sum(run, number, store, weight, constants, to_factor, out, scratch, lo
                 _table_sum_to(
                     run, number, store, weight, to_factor, out, scratch, f, slot, U8(base) + (f - low) * U8(k)
                 )
-        base += int(high - low) * k
+        base += np.int64(high - low) * k
 
 
 @inlined
@@ -246,7 +246,7 @@ def _table_sum_to(run, number, store, weight, to_factor, out, scratch, f, slot, 
     """Sum of weight times products of exp(-x); entries out of range again as log-sum-exp around their minimum."""
     arity = run[1]
     k_to = run[8 + 4 * slot]
-    t = run[4] if run[4] >= 0 else int(number[f])
+    t = run[4] if run[4] >= 0 else np.int64(number[f])
     for j in range(k_to):
         out[o + U8(j)] = 0.0
     for s in range(arity):
@@ -259,7 +259,7 @@ def _table_sum_to(run, number, store, weight, to_factor, out, scratch, f, slot, 
     for s in range(arity):
         k = run[8 + 4 * s]
         for i in range(k):
-            scratch[at + i] = 1.0 if s == slot else exp_minus(to_factor[run[8 + 4 * s + 2] + int(f) * k + i])
+            scratch[at + i] = 1.0 if s == slot else exp_minus(to_factor[run[8 + 4 * s + 2] + np.int64(f) * k + i])
         at += k
     depth = 0
     at = rows
@@ -315,7 +315,7 @@ def _soft_minimum_of_table(run, store, to_factor, scratch, f, slot, state, t):  
                 k = run[8 + 4 * s]
                 i = left % k
                 left //= k
-                value += to_factor[run[8 + 4 * s + 2] + int(f) * k + i]
+                value += to_factor[run[8 + 4 * s + 2] + np.int64(f) * k + i]
                 place += i * run[8 + 4 * s + 1]
             value += store[place]
             if walk == 0:
@@ -334,12 +334,12 @@ def table_mixed(run, number, store, weight, constants, to_factor, out, scratch, 
         k_to = run[8 + 4 * slot]
         if is_target(slot, target):
             for f in range(low, high):
-                t = run[4] if run[4] >= 0 else int(number[f])
+                t = run[4] if run[4] >= 0 else np.int64(number[f])
                 for j in range(k_to):
                     out[U8(base) + (f - low) * U8(k_to) + U8(j)] = _mixed_entry(
                         run, store, to_factor, f, slot, j, t
                     )
-        base += int(high - low) * k_to
+        base += np.int64(high - low) * k_to
 
 
 @inlined
@@ -363,7 +363,7 @@ def _mixed_entry(run, store, to_factor, f, slot, state, t):  # type: ignore[no-u
                 k = run[8 + 4 * s]
                 i = left % k
                 left //= k
-                fixed += to_factor[run[8 + 4 * s + 2] + int(f) * k + i]
+                fixed += to_factor[run[8 + 4 * s + 2] + np.int64(f) * k + i]
                 place += i * run[8 + 4 * s + 1]
         lowest = np.inf
         total = 0.0
@@ -377,7 +377,7 @@ def _mixed_entry(run, store, to_factor, f, slot, state, t):  # type: ignore[no-u
                         k = run[8 + 4 * s]
                         i = left % k
                         left //= k
-                        value += to_factor[run[8 + 4 * s + 2] + int(f) * k + i]
+                        value += to_factor[run[8 + 4 * s + 2] + np.int64(f) * k + i]
                         at += i * run[8 + 4 * s + 1]
                 value += store[at]
                 if walk == 0:

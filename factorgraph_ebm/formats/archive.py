@@ -6,7 +6,6 @@
 import io
 import json
 import math
-import os
 import zipfile
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
-from .text import LIMIT_BYTES, PathLike, bytes_in_words, write_bytes
+from .text import LIMIT_BYTES, PathLike, bytes_in_words, read_bytes, write_bytes
 
 HEADER = "header.json"
 # The zip format cannot say "no date": a fixed one makes equal content equal bytes.
@@ -66,13 +65,7 @@ class ArchiveReader:
 
     def __init__(self, path: PathLike) -> None:
         self.path = path
-        size = os.stat(path).st_size
-        if size > LIMIT_BYTES:
-            raise FormatError(
-                f"{path}: the file has {bytes_in_words(size)}; the limit is {bytes_in_words(LIMIT_BYTES)}."
-            )
-        with open(path, "rb") as file:
-            data = file.read()
+        data = read_bytes(path)
         try:
             self.archive = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:

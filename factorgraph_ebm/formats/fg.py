@@ -75,7 +75,7 @@ def read(path: PathLike) -> FactorGraph:
         energies[end - size : end].reshape([int(n_states[cell]) for cell in scope[::-1]]).T
         for scope, size, end in zip(scopes, sizes.tolist(), ends, strict=True)
     ]
-    return graph_of_tables(n_states.tolist(), scopes, [np.ascontiguousarray(table) for table in tables])
+    return graph_of_tables(n_states.tolist(), scopes, [np.asarray(table, order="C") for table in tables])
 
 
 def _read_blocks(words: Words) -> tuple[I64, I64, I64]:
@@ -142,7 +142,7 @@ def _read_entries(words: Words, start: I64, counts: I64, sizes: I64) -> npt.NDAr
     energies[flat] = listed
     twice = np.flatnonzero(energies[flat] != listed)
     if twice.size:
-        first = int(twice[0])
+        first = int(np.flatnonzero(flat == flat[twice[0]])[-1])
         raise words.error(
             int(index_at[first]), f"factor {factor[first]} lists entry {indices[first]} twice, with two values."
         )

@@ -45,7 +45,7 @@ def read(path: PathLike) -> FactorGraph:
     >>> write(FactorGraph([Table([tag[:-1], tag[1:]], energies=W, name="transition")]), path)
     >>> print(read(path))
     transition  Table(tag, tag) 2 factors, table 2 x 2 from W
-    >>> read(path).parameters["W"].initial[1, 0]
+    >>> float(read(path).parameters["W"].initial[1, 0])
     0.3
     """
     reader = NativeReader(path)
@@ -186,7 +186,7 @@ class _Writer:
             offset = (cells.__array_interface__["data"][0] - whole.__array_interface__["data"][0]) // item
             strides = [stride // item for stride in cells.strides]
             return {"of": view.name, "offset": offset, "shape": list(cells.shape), "strides": strides}
-        return {"of": view.name, "cells": self.array(np.ascontiguousarray(cells, dtype=np.int64))}
+        return {"of": view.name, "cells": self.array(np.asarray(cells, dtype=np.int64, order="C"))}
 
     def source(self, source: Any, key: str) -> dict[str, Any]:
         if isinstance(source, Constant):

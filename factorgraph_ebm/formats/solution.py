@@ -82,10 +82,15 @@ def _read_number(words: Words) -> float:
 def _read_marginals(words: Words) -> list[F64]:
     try:
         return _marginals_from(words, 1)
-    except ValueError:
+    except FormatError as error:
         if words.words[1:2] != ["1"]:
             raise
-    return _marginals_from(words, 2)
+        first = error
+    try:
+        return _marginals_from(words, 2)
+    except FormatError:
+        # The line "1" was none that says one sample: the first reading was the meant one.
+        raise first from None
 
 
 def _marginals_from(words: Words, at: int) -> list[F64]:
@@ -106,7 +111,8 @@ def _marginals_from(words: Words, at: int) -> list[F64]:
         flat = np.array([float(words.words[place]) for place in places])
     except ValueError:
         flat = np.array([_number_or_nan(words.words[place]) for place in places])
-    wrong = np.flatnonzero(~((flat >= 0) & (flat < np.inf)))
+    # Marginals are printed with few digits, so one may come out a little above 1.
+    wrong = np.flatnonzero(~((flat >= 0) & (flat < 1.001)))
     if wrong.size:
         raise words.expected(places[int(wrong[0])], "a probability")
     return np.split(flat, np.cumsum(counts)[:-1]) if n else []

@@ -1,0 +1,329 @@
+"""Belief propagation: exact in one sweep up and down on forests, loopy elsewhere, and honest about which it was.
+
+    to_variable(v) = -log sum over the other variables of exp(-(energies + to_factor of the others))    (or min)
+    to_factor(v)   = unary + sum of to_variable from v's other factors
+
+J. Pearl, "Probabilistic Reasoning in Intelligent Systems", 1988; Kschischang, Frey and Loeliger, IEEE Trans. Inf.
+Theory 47(2), 2001. A forbidden state found by messages that began uniform is a proof, so a variable with none left
+proves that there is no answer.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from factorgraph_ebm import arrays as a
+from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Messages, Numbers, Steps
+from factorgraph_ebm.compiler.layout import Layout
+from factorgraph_ebm.compiler.schedules import flooding, sequential
+from factorgraph_ebm.engine.residual import make_queue
+from factorgraph_ebm.inference.energies import assignment_energies
+from factorgraph_ebm.inference.method import Answer, Method, Problem, Status
+from factorgraph_ebm.inference.passing import Passing
+from factorgraph_ebm.inference.polish import improve
+run_tables = None
+
+SCHEDULES = ("sequential", "flooding", "residual")
+OPTIONS = {"schedule": "sequential", "damping": 0.0, "tolerance": 1e-8, "max_iterations": 200, "stop": None}
+TIE = 1e-9
+"min-marginals within this of the least, relative to the energy, count as ties at beta = inf"
+
+
+class _Run:
+    """One chunk's progress: iterations, residual, trace, and how it ended."""
+
+    def __init__(self) -> None:
+        self.iterations = 0
+        self.residual = 0.0
+        self.residuals: list[float] = []
+        self.seconds: list[float] = []
+        self.status = Status.OPTIMAL
+
+
+def best(problem: Problem, **options: Any) -> Answer:
+    """Min-sum. Decodes from the last variable to the first, then improves by local search where it is not exact."""
+    passing = _start(problem, minimize=True)
+    compiled = problem.compiled
+    exact = compiled.sample_exact
+    runs = _iterate(problem, passing, exact, options)
+    state, feasible = _decode(problem, passing, exact)
+    belief = passing.beliefs()
+    statuses = _statuses(compiled, runs, _infeasible(compiled, belief), problem)
+    soft = problem.any_soft
+    free = bound = None
+    if soft:
+        free = _clamped_free_energies(problem, state)
+        statuses = [s if s is not Status.OPTIMAL or e else Status.CONVERGED for s, e in zip(statuses, exact)]
+    else:
+        bound = np.where(exact, np.inf, -np.inf)
+        if not exact.all():
+            found, slack = passing.lower_bounds()
+            bound = np.where(exact, np.inf, found - slack)
+            energy = assignment_energies(problem.union, problem.numbers, state)
+            # Equal up to the rounding of both sums: nothing better can exist.
+            proved = ~exact & np.isfinite(energy) & (energy - found <= slack)
+            statuses = [Status.OPTIMAL if p else s for p, s in zip(proved, statuses)]
+            bound = np.where(proved, np.inf, bound)
+    del feasible
+    return _answer(problem, passing, runs, statuses, states=state, free_energy=free, lower_bound=bound)
+
+
+def marginals(problem: Problem, **options: Any) -> Answer:
+    """Sum-product; at beta = inf min-sum, and then a count of the minimisers (forests) or the tied states (loops)."""
+    at_zero_temperature = problem.beta == np.inf
+    passing = _start(problem, minimize=at_zero_temperature)
+    compiled = problem.compiled
+    exact = compiled.sample_forest
+    runs = _iterate(problem, passing, exact, options)
+    passing.send()
+    belief = passing.beliefs()
+    infeasible = _infeasible(compiled, belief)
+    statuses = _statuses(compiled, runs, infeasible, problem)
+    if not at_zero_temperature:
+        free = passing.free_energies(belief)
+        log_partition = np.where(infeasible | (free == np.inf), -np.inf, -free)
+        return _answer(
+            problem, passing, runs, statuses, marginals=passing.probabilities(belief), log_partition=log_partition
+        )
+    state, _ = _decode(problem, passing, exact)
+    least = assignment_energies(problem.union, problem.numbers, state)
+    probabilities, count = _minimisers(problem, passing, belief, least)
+    return _answer(
+        problem, passing, runs, statuses, marginals=probabilities, least_energy=least,
+        log_count=np.where(exact, count, np.nan), states=state,
+    )  # fmt: skip
+
+
+def _start(problem: Problem, *, minimize: bool) -> Passing:
+    start = problem.start.messages if problem.start is not None else None
+    return Passing(problem.union.layout, problem.scaled, minimize=minimize, start=start)
+
+
+def _iterate(problem: Problem, passing: Passing, exact: Bool, options: dict[str, Any]) -> list[_Run]:
+    """Iterate every chunk until it is at rest, exact, feasible where that is asked, or out of time."""
+    layout = problem.union.layout
+    compiled = problem.compiled
+    n_chunks = len(compiled.chunk_variable_start) - 1
+    chunk_exact = np.ones(n_chunks, bool)
+    chunk_exact[compiled.sample_chunk[~exact]] = False
+    schedule = options["schedule"]
+    once = sequential(layout, passing.operators)
+    steps = flooding(layout, passing.operators) if schedule == "flooding" else once
+    stop = options["stop"] == "feasible"
+    runs = []
+    for chunk in range(n_chunks):
+        run = _Run()
+        runs.append(run)
+        if chunk_exact[chunk]:
+            passing.run(once, int(once.start[chunk]), int(once.start[chunk + 1]), 0.0)
+            run.iterations = 1
+            run.residuals.append(0.0)
+            run.seconds.append(0.0)
+        elif schedule == "residual":
+            _by_residual(problem, passing, layout, chunk, run, options, stop)
+        else:
+            _by_sweeps(problem, passing, steps, chunk, run, options, stop)
+    return runs
+
+
+def _by_sweeps(
+    problem: Problem, passing: Passing, steps: Steps, chunk: int, run: _Run, options: dict[str, Any], stop: bool
+) -> None:
+    first, last = int(steps.start[chunk]), int(steps.start[chunk + 1])
+    began = time.perf_counter()
+
+    def sweep() -> float:
+        return passing.run(steps, first, last, options["damping"])
+
+    _until_rest(problem, passing, chunk, run, options, stop, sweep, began)
+
+
+def _by_residual(
+    problem: Problem, passing: Passing, layout: Layout, chunk: int, run: _Run, options: dict[str, Any], stop: bool
+) -> None:
+    blocks = layout.factor_block
+    inside = np.flatnonzero(blocks.chunk == chunk)
+    first = problem.compiled.run_field[problem.compiled.run_field_start[:-1] + a.RUN_FACTOR]
+    ranges = [np.arange(blocks.low[i], blocks.high[i]) + first[blocks.run[i]] for i in inside]
+    factors = np.concatenate([*ranges, np.zeros(0, np.int64)]).astype(np.int64)
+    n_factors = int(problem.compiled.run_field[problem.compiled.run_field_start[:-1]].sum())
+    queue = make_queue(n_factors, factors)
+    began = time.perf_counter()
+
+    def sweep() -> float:
+        return passing.fire(queue, len(factors), options["tolerance"], options["damping"])
+
+    _until_rest(problem, passing, chunk, run, options, stop, sweep, began)
+
+
+def _until_rest(problem, passing, chunk, run, options, stop, sweep, began):  # type: ignore[no-untyped-def]
+    run.status = Status.ITERATION_LIMIT
+    tolerance = options["tolerance"]
+    while run.iterations < options["max_iterations"]:
+        run.residual = sweep()
+        run.iterations += 1
+        run.residuals.append(run.residual)
+        run.seconds.append(time.perf_counter() - began)
+        if tolerance > 0 and run.residual <= tolerance:
+            run.status = Status.CONVERGED
+            return
+        if stop and _violates_nothing(problem, passing, chunk):
+            run.status = Status.FEASIBLE
+            return
+        if problem.progress is not None:
+            problem.progress(run.iterations, run.residual)
+        if problem.is_late():
+            run.status = Status.TIME_LIMIT
+            return
+
+
+def _violates_nothing(problem: Problem, passing: Passing, chunk: int) -> bool:
+    """Whether the states of least belief energy are an allowed assignment in all samples of the chunk."""
+    state = passing.lowest(passing.beliefs())
+    energy = assignment_energies(problem.union, problem.numbers, state)
+    return bool((energy[problem.compiled.sample_chunk == chunk] < np.inf).all())
+
+
+def _decode(problem: Problem, passing: Passing, exact: Bool) -> tuple[I64, None]:
+    compiled = problem.compiled
+    state = np.where(compiled.variable_soft == 1, -2, -1).astype(np.int64)
+    to_factor = passing.to_factor.copy()
+    for chunk in range(len(compiled.chunk_variable_start) - 1):
+        first, stop = (int(v) for v in compiled.chunk_variable_start[chunk : chunk + 2])
+        passing.choose(state, to_factor, first, stop, local=False)
+        if not problem.any_soft and not exact[compiled.sample_chunk == chunk].all():
+            improve(problem, passing, state, to_factor, first, stop)
+    return np.where(state == -2, -1, state), None
+
+
+def _infeasible(compiled: Compiled, belief: F64) -> Bool:
+    """Samples with a variable all of whose states are forbidden."""
+    found = np.zeros(len(compiled.sample_chunk), bool)
+    if len(belief):
+        least = np.minimum.reduceat(belief, compiled.variable_start[:-1].astype(np.int64))
+        found[compiled.variable_sample[least == np.inf]] = True
+    return found
+
+
+def _statuses(compiled: Compiled, runs: list[_Run], infeasible: Bool, problem: Problem) -> list[Status]:
+    return [
+        Status.INFEASIBLE if bad else runs[chunk].status
+        for chunk, bad in zip(compiled.sample_chunk.tolist(), infeasible.tolist())
+    ]
+
+
+def _clamped_free_energies(problem: Problem, state: I64) -> F64:
+    """Free energy at beta of what is summed out, given the answer: sum-product with the answer clamped."""
+    compiled = problem.compiled
+    scaled = problem.scaled
+    unary = scaled.unary.copy()
+    start = compiled.variable_start.astype(np.int64)
+    width = np.diff(start)
+    owner = np.repeat(np.arange(len(state)), width)
+    within = np.arange(len(unary)) - start[owner]
+    unary[(state[owner] >= 0) & (within != state[owner])] = np.inf
+    passing = Passing(problem.union.layout, Numbers(unary, scaled.store), minimize=False)
+    steps = sequential(problem.union.layout, passing.operators)
+    rounds = 1 if compiled.sample_forest.all() else OPTIONS["max_iterations"]
+    for chunk in range(len(compiled.chunk_variable_start) - 1):
+        for _ in range(int(str(rounds))):
+            if passing.run(steps, int(steps.start[chunk]), int(steps.start[chunk + 1]), 0.0) <= 1e-8:
+                break
+    passing.send()
+    free = passing.free_energies(passing.beliefs())
+    if problem.beta == 0.0:
+        # F = -(1/beta) log count: -inf as beta -> 0, unless a single configuration is allowed.
+        return np.where(free == np.inf, np.inf, np.where(free < -1e-9, -np.inf, 0.0))
+    return free / problem.beta
+
+
+def _minimisers(problem: Problem, passing: Passing, belief: F64, least: F64) -> tuple[F64, F64]:
+    """Uniform over the minimisers, and the log of their number, (unary_size,) and (N,); exact on forests."""
+    compiled = problem.compiled
+    layout = problem.union.layout
+    start = compiled.variable_start.astype(np.int64)
+    owner = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    lowest = np.minimum.reduceat(belief, start[:-1]) if len(belief) else np.zeros(0)
+    tie = TIE * np.maximum(1.0, np.where(np.isfinite(least), np.abs(least), 0.0))
+    with np.errstate(invalid="ignore"):
+        tied = belief - lowest[owner] <= tie[compiled.variable_sample[owner]]
+    tied[~np.isfinite(belief)] = False
+    unary = np.where(tied, 0.0, np.inf)
+    if not compiled.sample_forest.all():
+        # On loops min-marginals are estimates: uniform over the tied states of each variable by itself.
+        share = tied / np.maximum(np.bincount(owner, tied, len(start) - 1), 1.0)[owner]
+    field = compiled.run_field.copy()
+    field_start = compiled.run_field_start
+    number = np.zeros(sum(int(field[s]) for s in field_start[:-1]), np.uint64)
+    store: list[F64] = []
+    at = 0
+    for run in range(len(layout.kinds)):
+        row = field[field_start[run] : field_start[run + 1]]
+        n, arity = int(row[a.RUN_SIZE]), int(row[a.RUN_ARITY])
+        table = run_tables(problem.union, problem.numbers, run).reshape(n, *_states(row))
+        for s in range(arity):
+            k, m = int(row[a.RUN_HEADER + 4 * s]), int(row[a.RUN_HEADER + 4 * s + a.SLOT_MESSAGE])
+            shape = [n] + [1] * arity
+            shape[s + 1] = k
+            table = table + passing.to_factor[m : m + n * k].reshape(shape)
+        flat = table.reshape(n, -1)
+        sample = compiled.variable_sample[compiled.scope[row[a.RUN_SCOPE] : row[a.RUN_SCOPE] + n]]
+        with np.errstate(invalid="ignore"):
+            kept = flat - flat.min(axis=1, keepdims=True) <= tie[sample][:, None]
+        store.append(np.where(kept & np.isfinite(flat), 0.0, np.inf).ravel())
+        entries = flat.shape[1]
+        number[row[a.RUN_FACTOR] : row[a.RUN_FACTOR] + n] = at + entries * np.arange(n)
+        at += n * entries
+        row[a.RUN_SHARED] = -1
+        stride = entries
+        for s in range(arity):
+            stride //= int(row[a.RUN_HEADER + 4 * s])
+            row[a.RUN_HEADER + 4 * s + a.SLOT_STRIDE] = stride
+    counting = layout._replace(
+        compiled=compiled._replace(run_field=field, factor_number=number), kinds=("Table",) * len(layout.kinds)
+    )
+    numbers = Numbers(unary, np.concatenate([*store, np.zeros(0)]))
+    count = Passing(counting, numbers, minimize=False)
+    steps = sequential(counting, count.operators)
+    count.run(steps, 0, int(steps.start[-1]), 0.0)
+    count.send()
+    beliefs = count.beliefs()
+    probabilities = count.probabilities(beliefs)
+    if not compiled.sample_forest.all():
+        exact = compiled.sample_forest[compiled.variable_sample[owner]]
+        probabilities = np.where(exact, probabilities, share)
+    return probabilities, -count.free_energies(beliefs)
+
+
+def _states(row: I64) -> tuple[int, ...]:
+    return tuple(int(k) for k in row[a.RUN_HEADER :: a.SLOT_FIELDS])
+
+
+def _answer(problem: Problem, passing: Passing, runs: list[_Run], statuses: list[Status], **found: Any) -> Answer:
+    chunks = problem.compiled.sample_chunk.tolist()
+    traces = [
+        {"residual": np.array(r.residuals, np.float64), "seconds": np.array(r.seconds, np.float64)} for r in runs
+    ]
+    scaled = problem.scaled is not problem.numbers
+    return Answer(
+        method="bp",
+        status=tuple(statuses),
+        iterations=np.array([runs[c].iterations for c in chunks], np.int64),
+        residual=np.array([runs[c].residual for c in chunks], np.float64),
+        messages=Messages(passing.to_variable, passing.to_factor),
+        message_beta=problem.beta if scaled else 1.0,
+        trace=tuple(traces[c] for c in chunks),
+        **found,
+    )
+
+
+METHOD = Method(
+    name="bp",
+    summary="belief propagation: exact on forests, loopy elsewhere",
+    best=best,
+    marginals=marginals,
+    options=OPTIONS,
+)

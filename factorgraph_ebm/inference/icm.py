@@ -1,0 +1,82 @@
+"""Iterated conditional modes: local search from the unary minima, or from `start=`. Fast, and only locally best."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from factorgraph_ebm.arrays import F64, I64, Compiled
+from factorgraph_ebm.inference.method import Answer, Method, Problem, Status
+from factorgraph_ebm.inference.passing import Passing
+from factorgraph_ebm.inference.polish import improve
+from factorgraph_ebm.inference.energies import assignment_energies
+
+OPTIONS = {"max_iterations": 1000}
+
+
+def best(problem: Problem, **options: Any) -> Answer:
+    """Local search, chunk by chunk. CONVERGED means that no single variable can improve the answer."""
+    compiled = problem.compiled
+    passing = Passing(problem.union.layout, problem.numbers, minimize=True)
+    state = passing.lowest(problem.numbers.unary)
+    if problem.start is not None and problem.start.states is not None:
+        state = np.where(problem.start.states >= 0, problem.start.states, state)
+    to_factor = clamped(compiled, state)
+    n_chunks = len(compiled.chunk_variable_start) - 1
+    iterations = np.zeros(n_chunks, np.int64)
+    rested = np.zeros(n_chunks, bool)
+    traces = []
+    for chunk in range(n_chunks):
+        first, stop = (int(v) for v in compiled.chunk_variable_start[chunk : chunk + 2])
+        began = time.perf_counter()
+        seconds: list[float] = []
+        while not rested[chunk] and iterations[chunk] < options["max_iterations"]:
+            _, rested[chunk] = improve(problem, passing, state, to_factor, first, stop, sweeps=1)
+            iterations[chunk] += 1
+            seconds.append(time.perf_counter() - began)
+            if problem.progress is not None:
+                problem.progress(int(iterations[chunk]), 0.0)
+            if problem.is_late():
+                break
+        traces.append({"seconds": np.array(seconds)})
+    chunks = compiled.sample_chunk.tolist()
+    bound, slack = passing.lower_bounds()
+    energy = assignment_energies(problem.union, problem.numbers, state)
+    statuses = []
+    for sample, chunk in enumerate(chunks):
+        if energy[sample] - bound[sample] <= slack[sample] and energy[sample] < np.inf:
+            statuses.append(Status.OPTIMAL)
+        elif rested[chunk]:
+            statuses.append(Status.CONVERGED)
+        else:
+            statuses.append(Status.TIME_LIMIT if problem.is_late() else Status.ITERATION_LIMIT)
+    return Answer(
+        method="icm",
+        status=tuple(statuses),
+        iterations=iterations[chunks],
+        residual=np.zeros(len(chunks)),
+        states=state,
+        lower_bound=bound - slack,
+        trace=tuple(traces[c] for c in chunks),
+    )
+
+
+def clamped(compiled: Compiled, state: I64) -> F64:
+    """Messages of variables that are in these states: 0 at the state, +inf elsewhere, (message_size,)."""
+    to_factor = np.full(compiled.message_size, np.inf)
+    degree = np.diff(compiled.variable_slot_start.astype(np.int64))
+    owner = np.repeat(np.arange(len(state)), degree)
+    to_factor[compiled.slot_message.astype(np.int64) + state[owner]] = 0.0
+    return to_factor
+
+
+METHOD = Method(
+    name="icm",
+    summary="local search from the unary minima or from start=",
+    best=best,
+    marginals=None,
+    options=OPTIONS,
+    needs_soft_free=True,
+)
