@@ -114,12 +114,12 @@ class Linear(Parametrisation):
     def numbers(self, values: Values, rows: slice, out: Floats) -> None:
         rows = bounded(rows, self.size, out.shape[1])
         x_rows, flat = self._range(rows, out.shape[1])
-        product = self._features_of(values, x_rows) @ self._weights(values)
+        product = multiply(self._features_of(values, x_rows), self._weights(values))
         out[...] = product.reshape(-1)[flat].reshape(out.shape)
 
     def evaluate(self, values: Values) -> Floats:
         n_rows = math.prod(self.shape[: len(self.shape) - len(self.W.shape) + 1])
-        product: Floats = self._features_of(values, slice(0, n_rows)) @ self._weights(values)
+        product: Floats = multiply(self._features_of(values, slice(0, n_rows)), self._weights(values))
         return product.reshape(self.shape)
 
     def pullback(self, values: Values, rows: slice, gradient: Floats, into: Mapping[str, Floats]) -> None:
@@ -142,10 +142,10 @@ class Linear(Parametrisation):
             if self.x is None and features.nnz < self._features and isinstance(self.W, Parameter):
                 self._scatter(features, slopes, into)
             else:
-                back = np.ascontiguousarray(features.T @ slopes)
+                back = np.ascontiguousarray(multiply(features.T, slopes))
                 self.W.pullback(values, _WHOLE, back.reshape(1, back.size), into)
         if self.x is not None and to_features:
-            self.x.pullback(values, x_rows, slopes @ self._weights(values).T, into)
+            self.x.pullback(values, x_rows, multiply(slopes, self._weights(values).T), into)
 
     def _scatter(self, features: Any, slopes: Floats, into: Mapping[str, Floats]) -> None:
         """Add X' G for few nonzeros, touching only the weights they use (one sample of many features)."""
@@ -201,6 +201,46 @@ class Linear(Parametrisation):
 
     def __repr__(self) -> str:
         return f"Linear(shape={self.shape}, W={self.W!r})"
+
+
+_ONE_THREAD = 1 << 18
+"OpenBLAS computes a product of up to this many multiplications on one thread"
+_ONE_THREAD_VECTOR = 1 << 13
+"and a product of a matrix and a vector up to this many (it says 9,216)"
+
+
+def multiply(left: Any, right: Floats) -> Floats:
+    """Return the matrix product, bit-identical for any number of BLAS threads.
+
+    BLAS divides a large product among its threads, and the last bits depend on where. So blocks of a fixed division
+    are small enough for one thread each, and are added in a fixed order; a sparse `left` is no matter of BLAS.
+    """
+    if not isinstance(left, np.ndarray):
+        product: Floats = left @ right
+        return product
+    (m, k), n = left.shape, right.shape[1]
+    limit = _ONE_THREAD_VECTOR if min(m, n) == 1 else _ONE_THREAD
+    if m * n * k <= limit:
+        return left @ right
+    # About cubes, but all of a short axis; pieces of one axis are almost equal, so none is a lone vector.
+    side = int(round(limit ** (1 / 3))) if limit == _ONE_THREAD else int(limit**0.5)
+    n_piece = min(n, max(side, limit // (min(m, side) * min(k, side))))
+    k_piece = min(k, max(side if n_piece <= side else 1, limit // (min(m, side) * n_piece)))
+    m_piece = min(m, limit // (n_piece * k_piece))
+    out = np.empty((m, n))
+    for a, b in _pieces(m, m_piece):
+        for c, d in _pieces(n, n_piece):
+            for number, (e, f) in enumerate(_pieces(k, k_piece)):
+                if number:
+                    out[a:b, c:d] += left[a:b, e:f] @ right[e:f, c:d]
+                else:
+                    out[a:b, c:d] = left[a:b, e:f] @ right[e:f, c:d]
+    return out
+
+
+def _pieces(length: int, longest: int) -> list[tuple[int, int]]:
+    n = -(-length // max(longest, 1))
+    return [(length * i // n, length * (i + 1) // n) for i in range(n)]
 
 
 def _matrix(array: Floats, width: int) -> Floats:

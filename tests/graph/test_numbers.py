@@ -1,11 +1,16 @@
 """Sources of numbers: by rows, pulled back, merged; pullback is bind transposed, checked by finite differences."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.graph import Constant, RealNumbers, as_numbers
+from factorgraph_ebm.graph.linear import multiply
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(6, 4))
@@ -191,3 +196,45 @@ def test_impossible_numbers_say_what_is_wrong(make, error, message):
 def test_a_parameter_view_is_hashable_and_equal_by_value():
     assert T[0] == fg.Parameter("T", (3, 2, 2))[0] and hash(T[0]) == hash(T[[0]][0])
     assert T[0] != T[1] and fg.Parameter("w", initial=1.0) != fg.Parameter("w", initial=2.0)
+
+
+PRODUCTS = [
+    (1000, 128, 26),
+    (3000, 300, 200),
+    (30000, 5, 441),
+    (20000, 130, 1),
+    (1, 20000, 30),
+    (5, 90000, 3),
+    (70, 70, 70),
+]
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [*PRODUCTS, (0, 3, 2), (3, 0, 2), (3, 2, 0)])
+def test_products_by_blocks_are_products(m, k, n):
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(m, k)), rng.normal(size=(k, n))
+    np.testing.assert_allclose(multiply(left, right), left @ right, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(multiply(right.T, left.T), (left @ right).T, rtol=1e-9, atol=1e-9)
+
+
+def test_linear_is_bit_identical_for_any_number_of_threads():
+    code = f"""
+import hashlib, numpy as np
+from factorgraph_ebm.graph.linear import multiply
+rng = np.random.default_rng(0)
+for m, k, n in {PRODUCTS}:
+    x, w, g = rng.normal(size=(m, k)), rng.normal(size=(k, n)), rng.normal(size=(m, n))
+    for product in multiply(x, w), multiply(x.T, g), multiply(g, w.T):
+        print(m, k, n, hashlib.sha1(np.ascontiguousarray(product).tobytes()).hexdigest())
+"""
+    bits = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in "12"
+    ]
+    assert bits[0].splitlines() == bits[1].splitlines()
