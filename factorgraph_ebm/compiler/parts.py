@@ -184,7 +184,7 @@ def pieces_of(group: int, g: Group, samples: Sequence[Sample], cells: Cells) -> 
         ]
     columns = scope.columns(offsets)
     if m > 1 or sample_start[0] != 0:
-        columns = (columns[:, None, :] + sample_start[:, None]).reshape(len(columns), -1)
+        columns = (columns[:, None, :] + sample_start[:, None]).reshape(len(columns), m * g.size)
     offset = _offset_of_factors(g, number_base)
     if g.factor.reads_table and g.factor.state_shape is not None:
         return [Piece(group, None, columns, g.factor.state_shape, offset)]
@@ -214,7 +214,7 @@ def _split_ragged(start, flat, numbers, g, sample_start, number_base, cells):  #
         columns = flat[start[inside][None, :] + np.arange(r)[:, None]]
         at = numbers[inside] if numbers is not None else np.zeros(len(inside), np.int64)
         m = len(sample_start)
-        columns = (columns[:, None, :] + sample_start[:, None]).reshape(r, -1)
+        columns = (columns[:, None, :] + sample_start[:, None]).reshape(r, m * len(inside))
         at = (number_base[:, None] + at).ravel()
         members = (np.arange(m)[:, None] * g.size + inside).ravel()
         for rows, shape in _split([cells.states[c] for c in columns], columns.shape[1]):
@@ -289,6 +289,12 @@ def _strides(shape: tuple[int, ...]) -> list[int]:
     for s in range(len(shape) - 2, -1, -1):
         steps[s] = steps[s + 1] * shape[s + 1]
     return steps
+
+
+def samples_of(piece: Piece, g: Group) -> I64:
+    """Sample of each factor of a piece, (n,)."""
+    members = np.arange(piece.cells.shape[1]) if piece.members is None else piece.members
+    return g.samples[members // max(g.size, 1)]
 
 
 def table_map_of(g: Group, piece: Piece) -> TableMap:

@@ -30,6 +30,7 @@ from factorgraph_ebm.compiler.parts import (
     gather_groups,
     parts_of,
     pieces_of,
+    samples_of,
     table_map_of,
 )
 
@@ -122,8 +123,9 @@ class Union:
             cell_of_free = np.flatnonzero(cells.free >= 0)
             variable = compiled.cell_variable[cell_of_free[part.columns[0]]]
         else:
-            given = self._pieces[c.piece].cells[c.given[0]]
-            variable = compiled.ground[cells.sample[given if c.rows is None else given[c.rows]]]
+            piece = self._pieces[c.piece]
+            sample = samples_of(piece, self.groups[piece.group])
+            variable = compiled.ground[sample if c.rows is None else sample[c.rows]]
         return self._fold(part, c, compiled.variable_start[variable].astype(np.int64), to_unary=True)
 
     def _fold_derived(self) -> list[Fold]:

@@ -49,9 +49,9 @@ def best(problem: Problem, **options: Any) -> Answer:
     compiled = problem.compiled
     exact = compiled.sample_exact
     runs = _iterate(problem, passing, exact, options)
-    state, feasible = _decode(problem, passing, exact)
+    state = _decode(problem, passing, exact)
     belief = passing.beliefs()
-    statuses = _statuses(compiled, runs, _infeasible(compiled, belief), problem)
+    statuses = _statuses(compiled, runs, _infeasible(compiled, belief))
     soft = problem.any_soft
     free = bound = None
     if soft:
@@ -67,7 +67,6 @@ def best(problem: Problem, **options: Any) -> Answer:
             proved = ~exact & np.isfinite(energy) & (energy - found <= slack)
             statuses = [Status.OPTIMAL if p else s for p, s in zip(proved, statuses)]
             bound = np.where(proved, np.inf, bound)
-    del feasible
     return _answer(problem, passing, runs, statuses, states=state, free_energy=free, lower_bound=bound)
 
 
@@ -81,14 +80,14 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     passing.send()
     belief = passing.beliefs()
     infeasible = _infeasible(compiled, belief)
-    statuses = _statuses(compiled, runs, infeasible, problem)
+    statuses = _statuses(compiled, runs, infeasible)
     if not at_zero_temperature:
         free = passing.free_energies(belief)
         log_partition = np.where(infeasible | (free == np.inf), -np.inf, -free)
         return _answer(
             problem, passing, runs, statuses, marginals=passing.probabilities(belief), log_partition=log_partition
         )
-    state, _ = _decode(problem, passing, exact)
+    state = _decode(problem, passing, exact)
     least = assignment_energies(problem.union, problem.numbers, state)
     probabilities, count = _minimisers(problem, passing, belief, least)
     return _answer(
@@ -187,7 +186,8 @@ def _violates_nothing(problem: Problem, passing: Passing, chunk: int) -> bool:
     return bool((energy[problem.compiled.sample_chunk == chunk] < np.inf).all())
 
 
-def _decode(problem: Problem, passing: Passing, exact: Bool) -> tuple[I64, None]:
+def _decode(problem: Problem, passing: Passing, exact: Bool) -> I64:
+    """States of all variables that are not summed out (-1 for these), improved by local search where not exact."""
     compiled = problem.compiled
     state = np.where(compiled.variable_soft == 1, -2, -1).astype(np.int64)
     to_factor = passing.to_factor.copy()
@@ -196,7 +196,7 @@ def _decode(problem: Problem, passing: Passing, exact: Bool) -> tuple[I64, None]
         passing.choose(state, to_factor, first, stop, local=False)
         if not problem.any_soft and not exact[compiled.sample_chunk == chunk].all():
             improve(problem, passing, state, to_factor, first, stop)
-    return np.where(state == -2, -1, state), None
+    return np.where(state == -2, -1, state)
 
 
 def _infeasible(compiled: Compiled, belief: F64) -> Bool:
@@ -208,7 +208,7 @@ def _infeasible(compiled: Compiled, belief: F64) -> Bool:
     return found
 
 
-def _statuses(compiled: Compiled, runs: list[_Run], infeasible: Bool, problem: Problem) -> list[Status]:
+def _statuses(compiled: Compiled, runs: list[_Run], infeasible: Bool) -> list[Status]:
     return [
         Status.INFEASIBLE if bad else runs[chunk].status
         for chunk, bad in zip(compiled.sample_chunk.tolist(), infeasible.tolist())
@@ -227,9 +227,9 @@ def _clamped_free_energies(problem: Problem, state: I64) -> F64:
     unary[(state[owner] >= 0) & (within != state[owner])] = np.inf
     passing = Passing(problem.union.layout, Numbers(unary, scaled.store), minimize=False)
     steps = sequential(problem.union.layout, passing.operators)
-    rounds = 1 if compiled.sample_forest.all() else OPTIONS["max_iterations"]
+    rounds = 1 if compiled.sample_forest.all() else 200
     for chunk in range(len(compiled.chunk_variable_start) - 1):
-        for _ in range(int(str(rounds))):
+        for _ in range(rounds):
             if passing.run(steps, int(steps.start[chunk]), int(steps.start[chunk + 1]), 0.0) <= 1e-8:
                 break
     passing.send()

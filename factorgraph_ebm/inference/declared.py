@@ -1,0 +1,48 @@
+"""The energy of an assignment under the graph as it was declared: one code for results and for `fg.energy`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from factorgraph_ebm.arrays import F64, I64, Values
+from factorgraph_ebm.errors import FactorError
+from factorgraph_ebm.graph.graph import FactorGraph
+
+
+def declared_energies(graph: FactorGraph, values: Values, states: I64) -> dict[str | int, F64]:
+    """Energy of every factor, key -> (*group shape,), where `states` is the state of every discrete cell, (n_cells,)."""
+    found: dict[str | int, F64] = {}
+    for key, factor in zip(graph.keys, graph.factors):
+        if factor.scope.ragged:
+            chosen = states[factor.scope.ragged_cells(graph.cell_offset)[1]]
+        else:
+            chosen = states[factor.scope.columns(graph.cell_offset)]
+        energies = factor.energies(values, chosen)
+        if energies.size and not energies.min() > -np.inf:
+            for slot in factor.slots:
+                factor.check_numbers(slot.source.evaluate(values))
+        found[key] = energies.reshape(factor.shape)
+    return found
+
+
+def declared_energy(graph: FactorGraph, values: Values, states: I64) -> float:
+    """Sum of the energies of all factors."""
+    parts = declared_energies(graph, values, states)
+    with np.errstate(over="ignore"):
+        total = sum((float(part.sum()) for part in parts.values()), start=0.0)
+    if not np.isfinite(total) and all(np.isfinite(part).all() for part in parts.values()):
+        largest = max(float(np.abs(part).max(initial=0.0)) for part in parts.values())
+        raise FactorError(
+            f"the energies of the factors, up to {largest:.3g}, overflow when added. "
+            "Write np.inf for forbidden, or scale them down."
+        )
+    return total
+
+
+def violated_factor(graph: FactorGraph, values: Values, states: I64) -> str | None:
+    """Name a factor whose energy is +inf: 'factor "BIO" [4] over tag[4], tag[5]'; None if there is none."""
+    for position, part in enumerate(declared_energies(graph, values, states).values()):
+        forbidden = np.isinf(part.reshape(-1))
+        if forbidden.any():
+            return graph.describe_factor(position, int(np.argmax(forbidden)))
+    return None
