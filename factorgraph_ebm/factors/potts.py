@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from .._jit import inlined, kernel
 from ..elementary import exp_minus, minus_log
-from ..graph.declaration import Factor, TableMap, check_arity, check_equal_domains, check_name, number_slot
+from ..graph.declaration import Factor, TableMap, check_arity, check_equal_domains, check_name
 from ..graph.expressions import Numbers
 from ..graph.parametrisation import Floats, Values
 from ..graph.scope import Scope
+from ..graph.slots import number_slot
 from ..graph.variables import Variable
 from .message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
 from .table_kernels import table_mixed

@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from .._jit import inlined, kernel
 from ..errors import FactorError, ScopeError
-from ..graph.declaration import Factor, TableMap, check_name, number_slot, said
+from ..graph.declaration import Factor, TableMap, check_name, said
 from ..graph.expressions import Constant, Numbers
 from ..graph.parametrisation import Floats, Values
 from ..graph.scope import Scope
+from ..graph.slots import number_slot
 from ..graph.variables import Variable
 from .message_kernels import SIGNATURE, MessageKernels, is_target
 from .table_kernels import table_mixed

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FactorError, ScopeError
-from ..graph.declaration import Factor, NumberSlot, TableMap, check_name, number_slot, said
+from ..graph.declaration import Factor, TableMap, check_name, said
 from ..graph.expressions import Constant, Numbers
 from ..graph.parametrisation import Floats, Values
 from ..graph.scope import Scope, cell_counts
+from ..graph.slots import NumberSlot, number_slot
 from ..graph.variables import Variable
 from .message_kernels import MessageKernels
 from .table_kernels import ANY, PAIR
