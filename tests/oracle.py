@@ -270,3 +270,25 @@ def cells_of(graph: Any) -> list[tuple[int, ...]]:
         else:
             found += [tuple(int(c) for c in column) for column in factor.scope.columns(where.offset).T]
     return found
+
+
+def can_sum_first(graph: Any, known: Mapping[tuple[str, int], int], summed: set[int]) -> bool:
+    """Can messages sum out `summed` before they minimise over the rest? On a forest, where every connected group of
+    summed cells meets the others in one factor at most; in two, eliminating it would couple them."""
+    if not is_forest(graph, known):
+        return False
+    where = layout(graph)
+    held = {where.cell(*cell) for cell in known}
+    scopes = {frozenset(cells) - held for cells in cells_of(graph)}
+    largest = [s for s in scopes if not any(s < other for other in scopes)]
+    left = set(summed) - held
+    while left:
+        group, grown = {left.pop()}, True
+        while grown:
+            touched = [s for s in largest if s & group]
+            wider = group.union(*(s & summed for s in touched)) if touched else group
+            grown, group = wider != group, wider
+        left -= group
+        if sum(1 for s in largest if s & group and s - summed) > 1:
+            return False
+    return True

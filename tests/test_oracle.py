@@ -15,9 +15,7 @@ import factorgraph_ebm as fg
 
 def two_variables():
     a, b = fg.output("a", states=["cold", "hot"]), fg.output("b", states=["off", "on"])
-    return fg.FactorGraph(
-        [fg.Table([a], energies=[0.0, 1.0]), fg.Table([a, b], energies=[[0.0, 2.0], [2.0, 0.0]])]
-    )
+    return fg.FactorGraph([fg.Table([a], energies=[0.0, 1.0]), fg.Table([a, b], energies=[[0.0, 2.0], [2.0, 0.0]])])
 
 
 def test_two_variables_by_hand():
