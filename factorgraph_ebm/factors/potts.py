@@ -112,6 +112,12 @@ def potts_min(run, number, store, weight, constants, to_factor, out, scratch, lo
             penalty = store[U8(run[4])] if run[4] >= 0 else store[number[f]]
             m = U8(run[8 + 4 * (1 - slot) + 2]) + f * k
             o = base + (f - low) * k
+            if k == U8(2):
+                # Two states in registers: 3 ns a message against 12 by the search for the two smallest.
+                x, y = to_factor[m], to_factor[m + U8(1)]
+                out[o] = x if x < y + penalty else y + penalty
+                out[o + U8(1)] = y if y < x + penalty else x + penalty
+                continue
             least, second, where = np.inf, np.inf, U8(0)
             for s in range(k):
                 x = to_factor[m + s]
@@ -139,7 +145,15 @@ def potts_sum(run, number, store, weight, constants, to_factor, out, scratch, lo
         doubtful = False
         for f in range(n):
             w = weight[U8(run[4])] if run[4] >= 0 else weight[number[low + f]]
-            doubtful |= _mix(w, scratch, f * k, k, out, base + f * k)
+            if k == U8(2):
+                p, q = scratch[U8(2) * f], scratch[U8(2) * f + U8(1)]
+                a, b = p + w * q, q + w * p
+                out[base + U8(2) * f] = a
+                out[base + U8(2) * f + U8(1)] = b
+                if not (SMALLEST < a < LARGEST and SMALLEST < b < LARGEST):
+                    doubtful = True
+            else:
+                doubtful |= _mix(w, scratch, f * k, k, out, base + f * k)
         for i in range(n * k):
             out[base + i] = minus_log(out[base + i])
         if doubtful:

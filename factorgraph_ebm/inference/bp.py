@@ -24,7 +24,7 @@ from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.method import Answer, Method, Problem, Status
 from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.polish import improve
-run_tables = None
+from factorgraph_ebm.inference.tables import run_tables
 
 SCHEDULES = ("sequential", "flooding", "residual")
 OPTIONS = {"schedule": "sequential", "damping": 0.0, "tolerance": 1e-8, "max_iterations": 200, "stop": None}
