@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..graph import FactorGraph
 from .tables import cells_and_tables, check_sizes, graph_of_tables
-from .text import I64, PathLike, Words, bytes_in_words, probability_words, read_text, write_bytes
+from .text import I64, PathLike, Words, bytes_in_words, probability_words, ranges, read_text, write_bytes
 
 _COMMENT = re.compile(r"#[^\n]*")
 
@@ -52,18 +52,19 @@ def read(path: PathLike) -> FactorGraph:
     """
     words = Words(path, _COMMENT.sub("", read_text(path)))
     places, arities, counts = _read_blocks(words)
-    label_at = _ranges(places + 1, arities)
-    labels = np.array(_integers(words, label_at, "a variable label"), dtype=np.int64)
-    states = np.array(_integers(words, label_at + np.repeat(arities, arities), "a number of states"), np.int64)
+    label_at = ranges(places + 1, arities)
+    states_at = label_at + np.repeat(arities, arities)
+    labels = words.integers_at(label_at, "a variable label")
+    states = words.integers_at(states_at, "a number of states")
     if (states < 1).any():
-        place = int(label_at[states < 1][0] + np.repeat(arities, arities)[states < 1][0])
+        place = int(states_at[states < 1][0])
         raise words.expected(place, "a number of states, at least 1")
     known, cells = np.unique(labels, return_inverse=True)
     n_states = np.zeros(len(known), dtype=np.int64)
     n_states[cells] = states
     if (n_states[cells] != states).any():
         slot = int(np.flatnonzero(n_states[cells] != states)[0])
-        place = int(label_at[slot] + np.repeat(arities, arities)[slot])
+        place = int(states_at[slot])
         raise words.error(
             place, f"variable {labels[slot]} has {states[slot]} states here and {n_states[cells[slot]]} elsewhere."
         )
@@ -106,24 +107,10 @@ def _read_blocks(words: Words) -> tuple[I64, I64, I64]:
     return places, arities, counts
 
 
-def _ranges(start: I64, length: I64) -> I64:
-    """start[i], start[i] + 1, ... length[i] of them, for every i."""
-    total = int(length.sum())
-    return np.repeat(start - np.concatenate([[0], np.cumsum(length)[:-1]]), length) + np.arange(total)
-
-
-def _integers(words: Words, places: I64, what: str) -> list[int]:
-    found = [words.words[place] for place in places.tolist()]
-    if found and not ("".join(found).isdecimal() and max(map(len, found)) <= 18):
-        for place in places.tolist():
-            words.integer(place, what)
-    return list(map(int, found))
-
-
 def _read_entries(words: Words, start: I64, counts: I64, sizes: I64) -> npt.NDArray[np.float64]:
     """Return the energies of all tables, one after the other; what is not listed is +inf."""
-    index_at = _ranges(start, 2 * counts)[::2]
-    indices = np.array(_integers(words, index_at, "the index of an entry"), dtype=np.int64)
+    index_at = ranges(start, 2 * counts)[::2]
+    indices = words.integers_at(index_at, "the index of an entry")
     factor = np.repeat(np.arange(len(counts)), counts)
     large = np.flatnonzero(indices >= sizes[factor])
     if large.size:
@@ -155,18 +142,23 @@ def write(graph: FactorGraph, path: PathLike, *, parameters: Mapping[str, npt.Ar
     The format knows a variable only from a factor: one that no factor touches gets a factor of ones at the end.
     Parameters and errors as in `uai.write`.
     """
-    blocks, touched = [], np.zeros(graph.n_cells, dtype=np.bool_)
+    factors, touched = [], np.zeros(graph.n_cells, dtype=np.bool_)
     for cells, energies in cells_and_tables(path, graph, parameters):
         touched[cells] = True
-        blocks.append(_block(cells, energies))
+        factors.append((cells, energies))
     for cell in np.flatnonzero(~touched).tolist():
-        blocks.append(_block([cell], np.zeros(int(graph.cell_states[cell]))))
-    write_bytes(path, "\n".join([str(len(blocks)), *blocks]).encode())
-
-
-def _block(cells: list[int], energies: npt.NDArray[np.float64]) -> str:
-    flat = energies.T.reshape(-1)
+        factors.append(([cell], np.zeros(int(graph.cell_states[cell]))))
+    tables = [energies.T.reshape(-1) for _, energies in factors]
+    flat = np.concatenate([*tables, np.zeros(0)])
+    sizes = np.array([table.size for table in tables], dtype=np.int64)
     listed = np.flatnonzero(flat != np.inf)
-    entries = map("%d %s".__mod__, zip(listed.tolist(), probability_words(flat[listed]), strict=True))
-    labels, states = " ".join(map(str, cells)), " ".join(map(str, energies.shape))
-    return "\n".join(["", str(len(cells)), labels, states, str(len(listed)), *entries, ""])
+    index = ranges(np.zeros(len(sizes), dtype=np.int64), sizes)[listed].tolist()
+    entries = list(map("%d %s".__mod__, zip(index, probability_words(flat[listed]), strict=True)))
+    ends = np.searchsorted(listed, np.cumsum(sizes)).tolist()
+    text = [str(len(factors))]
+    low = 0
+    for (cells, energies), high in zip(factors, ends, strict=True):
+        labels, states = " ".join(map(str, cells)), " ".join(map(str, energies.shape))
+        text += ["", str(len(cells)), labels, states, str(high - low), *entries[low:high]]
+        low = high
+    write_bytes(path, "\n".join([*text, ""]).encode())

@@ -30,6 +30,8 @@ LIMIT_BYTES = 2**31
 
 _GZIP = b"\x1f\x8b"
 _SMALLEST_NORMAL = float(np.finfo(np.float64).tiny)
+# So many digits always fit an int64.
+_INTEGER_DIGITS = 18
 # A word shorter than this near 1 is a float64 written out: its logarithm needs no further digits.
 _LONG_WORD = 19
 
@@ -172,10 +174,18 @@ class Words:
         if len(words) < stop - start:
             raise self.expected(len(self.words), what)
         longest = max(map(len, words), default=0)
-        if longest > 18:
+        if longest > _INTEGER_DIGITS:
             place = next(place for place, word in enumerate(words) if len(word) == longest)
             raise self.error(start + place, f"{what} is {self.show(start + place)}: too large for any computer.")
         return list(map(int, words))
+
+    def integers_at(self, places: I64, what: str) -> I64:
+        """Return the words at `places` as ints >= 0; as `integers`, for many words that stand apart."""
+        found = [self.words[place] for place in places.tolist()]
+        if found and not ("".join(found).isdecimal() and max(map(len, found)) <= _INTEGER_DIGITS):
+            for place in places.tolist():
+                self.integers(place, place + 1, what)
+        return np.fromiter(map(int, found), np.int64, len(found))
 
     def energies(self, words: Sequence[str], places: Sequence[int], what: str) -> F64:
         """Return -log of each word, +inf for 0; `places` are their indices, for messages.
@@ -205,6 +215,18 @@ class Words:
         if wrong.size:
             raise self.expected(places[int(wrong[0])], f"{what} (a finite number >= 0)")
         return energies
+
+
+def ranges(start: I64, length: I64) -> I64:
+    """Return start[i], start[i] + 1, ..., length[i] of them, for every i.
+
+    Examples
+    --------
+    >>> ranges(np.array([10, 20]), np.array([2, 3])).tolist()
+    [10, 11, 20, 21, 22]
+    """
+    before = np.cumsum(length) - length
+    return np.repeat(start - before, length) + np.arange(int(length.sum()))
 
 
 def _number_or_nan(word: str) -> float:

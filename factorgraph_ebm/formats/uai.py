@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..graph import FactorGraph
 from .tables import cells_and_tables, check_sizes, graph_of_tables
-from .text import PathLike, Words, bytes_in_words, probability_words, read_text, write_bytes
+from .text import I64, PathLike, Words, bytes_in_words, probability_words, ranges, read_text, write_bytes
 
 
 def read(path: PathLike) -> FactorGraph:
@@ -45,11 +45,11 @@ def read(path: PathLike) -> FactorGraph:
     words = Words(path, read_text(path))
     if not words.words or words.words[0].upper() not in ("MARKOV", "BAYES"):
         raise words.expected(0, '"MARKOV" or "BAYES"')
-    n_states, scopes, places, at = _read_preamble(words)
-    lengths = np.fromiter(map(len, scopes), np.int64, len(scopes))
-    flat = np.fromiter((cell for scope in scopes for cell in scope), np.int64, int(lengths.sum()))
-    states = np.array(n_states, dtype=np.int64)
-    sizes = check_sizes(words, states, flat, lengths, places)
+    n_states, flat, lengths, places, at = _read_preamble(words)
+    stops = np.cumsum(lengths).tolist()
+    cells = flat.tolist()
+    scopes = [cells[stop - length : stop] for stop, length in zip(stops, lengths.tolist(), strict=True)]
+    sizes = check_sizes(words, np.array(n_states, dtype=np.int64), flat, lengths, places)
     # A table is its count and its entries, so every count's place is known before any is read.
     counts = at + np.concatenate([[0], np.cumsum(sizes + 1)])
     if counts[-1] > len(words):
@@ -76,8 +76,8 @@ def read(path: PathLike) -> FactorGraph:
     return graph_of_tables(n_states, scopes, tables)
 
 
-def _read_preamble(words: Words) -> tuple[list[int], list[list[int]], list[int], int]:
-    """Return the states, the scopes, the place of each scope, and the place of the first table."""
+def _read_preamble(words: Words) -> tuple[list[int], I64, I64, list[int], int]:
+    """Return the states, the scopes one after another, their lengths, their places, and the place of the tables."""
     n = words.integer(1, "the number of variables")
     if n > len(words) - 2:
         raise words.error(
@@ -96,21 +96,27 @@ def _read_preamble(words: Words) -> tuple[list[int], list[list[int]], list[int],
             at, f"{m:,} factors need at least {bytes_in_words(6.0 * m)}, but the file has {len(words.text):,}."
         )
     at += 1
-    scopes, places = [], []
+    lengths, places, last = [], [], len(words)
     for factor in range(m):
-        arity = words.integer(at, f"the number of variables of factor {factor}")
-        if arity > len(words) - at - 1:
+        word = words.words[at] if at < last else ""
+        # Checked in full only where it is not as it should be: files have many factors.
+        arity = int(word) if word.isdecimal() and len(word) < 9 else words.integer(at, f"the arity of factor {factor}")
+        if arity > last - at - 1:
             raise words.error(at, f"factor {factor} says {arity:,} variables, more than the file has words.")
-        scope = words.integers(at + 1, at + 1 + arity, f"a variable of factor {factor}")
-        if scope and max(scope) >= n:
-            place = next(place for place, cell in enumerate(scope) if cell >= n)
-            raise words.error(
-                at + 1 + place, f"factor {factor} names variable {scope[place]}, but there are {n} (0-{n - 1})."
-            )
-        scopes.append(scope)
+        lengths.append(arity)
         places.append(at)
         at += 1 + arity
-    return n_states, scopes, places, at
+    arities = np.array(lengths, dtype=np.int64)
+    cell_at = ranges(np.array(places, dtype=np.int64) + 1, arities)
+    cells = words.integers_at(cell_at, "a variable of a scope")
+    large = np.flatnonzero(cells >= n)
+    if large.size:
+        first = int(large[0])
+        factor = int(np.searchsorted(np.cumsum(arities), first, side="right"))
+        raise words.error(
+            int(cell_at[first]), f"factor {factor} names variable {cells[first]}, but there are {n} (0-{n - 1})."
+        )
+    return n_states, cells, arities, places, at
 
 
 def _missing_entries(words: Words, counts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Exception:
@@ -140,9 +146,14 @@ def write(graph: FactorGraph, path: PathLike, *, parameters: Mapping[str, npt.Ar
     FormatError : a factor that cannot be a table in a file, or an energy beyond 1e18 nats.
     ParameterError : a parameter without a value.
     """
-    scopes, tables = ["MARKOV", str(graph.n_cells), " ".join(map(str, graph.cell_states.tolist()))], []
+    scopes, tables = [], []
     for cells, energies in cells_and_tables(path, graph, parameters):
-        scopes.append(f"{len(cells)} {' '.join(map(str, cells))}".strip())
-        tables.append(f"\n{energies.size}\n{' '.join(probability_words(energies.reshape(-1)))}")
-    scopes.insert(3, str(len(tables)))
-    write_bytes(path, "\n".join([*scopes, *tables, ""]).encode())
+        scopes.append(" ".join(map(str, [len(cells), *cells])))
+        tables.append(energies.reshape(-1))
+    text = ["MARKOV", str(graph.n_cells), " ".join(map(str, graph.cell_states.tolist())), str(len(tables)), *scopes]
+    numbers = probability_words(np.concatenate([*tables, np.zeros(0)]))
+    low = 0
+    for table in tables:
+        text += ["", str(table.size), " ".join(numbers[low : low + table.size])]
+        low += table.size
+    write_bytes(path, "\n".join([*text, ""]).encode())

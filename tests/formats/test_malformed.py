@@ -34,7 +34,7 @@ MALFORMED = [
     (".uai", "MARKOV\n1\n2\n1000000000000\n1 0", r"line 4: 1,000,000,000,000 factors need at least .* bytes"),
     (".uai", "MARKOV\n1\n2\n1\n1 1\n2\n1 1", r"line 5: factor 0 names variable 1, but there are 1 \(0-0\)"),
     (".uai", "MARKOV\n1\n2\n1\n9 0\n2\n1 1", "line 5: factor 0 says 9 variables, more than the file has words"),
-    (".uai", "MARKOV\n1\n2\n1\n1 x\n2\n1 1", 'line 5: expected a variable of factor 0 .*, found "x"'),
+    (".uai", "MARKOV\n1\n2\n1\n1 x\n2\n1 1", 'line 5: expected a variable of a scope .*, found "x"'),
     (".uai", "MARKOV\n1\n2\n1\n1 0\n3\n1 1 1", "line 6: table 0 says 3 entries, but its scope has 2 = 2"),
     (".uai", "MARKOV\n1\n2\n1\n1 0\n3\n1 1", "line 6: table 0 says 3 entries, but its scope has 2 = 2"),
     (".uai", "MARKOV\n1\n2\n1\n1 0\nx\n1 1", 'line 6: expected the number of entries of table 0 .*, found "x"'),
