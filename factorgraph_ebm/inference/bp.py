@@ -27,7 +27,9 @@ from factorgraph_ebm.inference.polish import improve
 from factorgraph_ebm.inference.tables import run_tables
 
 SCHEDULES = ("sequential", "flooding", "residual")
-OPTIONS = {"schedule": "sequential", "damping": 0.0, "tolerance": 1e-8, "max_iterations": 200, "stop": None}
+OPTIONS = {"schedule": "sequential", "damping": 0.0, "tolerance": 1e-8, "max_iterations": None, "stop": None}
+SWEEPS = {True: 200, False: 1000}
+"iterations by default, minimising or summing: min-sum that has not settled after some hundreds seldom will"
 TIE = 1e-9
 "min-marginals within this of the least, relative to the energy, count as ties at beta = inf"
 
@@ -161,7 +163,8 @@ def _by_residual(
 def _until_rest(problem, passing, chunk, run, options, stop, sweep, began):  # type: ignore[no-untyped-def]
     run.status = Status.ITERATION_LIMIT
     tolerance = options["tolerance"]
-    while run.iterations < options["max_iterations"]:
+    limit = options["max_iterations"]
+    while run.iterations < (SWEEPS[passing.minimize] if limit is None else limit):
         run.residual = sweep()
         run.iterations += 1
         run.residuals.append(run.residual)

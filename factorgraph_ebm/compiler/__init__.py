@@ -1,0 +1,1 @@
+"""The compiler: declared graphs -> flat arrays; values -> numbers, and gradients back; schedules."""
