@@ -87,13 +87,15 @@ def terms(graph: Any, values: Mapping[str, np.ndarray] | None = None) -> list[Te
 class Joint:
     """All configurations that agree with what is known: `states` (N, n_cells), energies `base + rest` (N,).
 
-    Each factor's smallest entry is put aside in `base`, so that shifts of 1e300 cost `rest` no digits.
+    Each factor's smallest entry is put aside in `base`, so that shifts of 1e300 cost `rest` no digits. `largest` (N,)
+    is the largest entry of each configuration in absolute value, which says what a plain sum would have cost.
     """
 
     where: Layout
     states: np.ndarray
     base: float
     rest: np.ndarray
+    largest: np.ndarray
     known: dict[int, int]
     factors: list[Term]
 
@@ -191,7 +193,9 @@ class Joint:
         rows, group = np.unique(self.states[:, list(asked)], axis=0, return_inverse=True)
         group = group.reshape(-1)
         parts = [
-            dataclasses.replace(self, states=self.states[group == m], rest=self.rest[group == m])
+            dataclasses.replace(
+                self, states=self.states[group == m], rest=self.rest[group == m], largest=self.largest[group == m]
+            )
             for m in range(len(rows))
         ]
         return rows, np.array([part.free_energy(beta) for part in parts])
@@ -227,13 +231,14 @@ def brute(
     )
     for cell, state in held.items():
         states[:, cell] = state
-    found, lows, rest = terms(graph, values), [], np.zeros(len(states))
+    found, lows, rest, largest = terms(graph, values), [], np.zeros(len(states)), np.zeros(len(states))
     for term in found:
         entries = term.table[tuple(states[:, c] for c in term.cells)]
         low = entries.min() if np.isfinite(entries).any() else 0.0
         lows.append(low)
         rest = rest + (entries - low)
-    return Joint(where, states, math.fsum(lows), rest, held, found)
+        largest = np.maximum(largest, np.abs(entries))
+    return Joint(where, states, math.fsum(lows), rest, largest, held, found)
 
 
 def is_forest(graph: Any, known: Mapping[tuple[str, int], int] | None = None) -> bool:
