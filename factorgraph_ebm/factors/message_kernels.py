@@ -6,7 +6,7 @@ normalises, damps and stores them.
 
 Sum-product messages are energies too. Inside a kernel a row x becomes exp(-x), where min x = 0, and sums of products
 with exp(-table) become energies again by -log. A sum within [SMALLEST, LARGEST] is right to rounding: what underflowed
-on the way is below 1e-300 of it. Outside, that one entry is computed again as a shifted log-sum-exp, so nothing is
+on the way is below 1e-17 of it. Outside, that one entry is computed again as a shifted log-sum-exp, so nothing is
 ever lost, however far apart two pieces of evidence are, and a forbidden state stays exactly +inf.
 """
 
@@ -26,7 +26,7 @@ SIGNATURE = (
     READ_I8,  # run: its fields, see `arrays`
     READ_U8,  # number: element of `store` of each factor's numbers, where they are not shared
     READ_F8,  # store: energies
-    READ_F8,  # weight: exp(-store), +inf where that would overflow
+    READ_F8,  # weight: exp(-store), +inf beyond HEAVIEST
     READ_F8,  # constants
     READ_F8,  # to_factor
     F8,  # out
@@ -38,6 +38,8 @@ SIGNATURE = (
 
 SMALLEST = 1e-150
 LARGEST = 1e150
+HEAVIEST = 1e140
+"a state whose exp(-x) underflowed to 0 loses at most 1e-308 of this: nothing beside SMALLEST"
 
 
 class MessageKernels(NamedTuple):

@@ -11,17 +11,18 @@ proves that there is no answer.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Messages, Numbers, Steps
-from factorgraph_ebm.compiler.layout import Layout
 from factorgraph_ebm.compiler.schedules import flooding, sequential
 from factorgraph_ebm.engine.residual import make_queue
+from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.inference.energies import assignment_energies
-from factorgraph_ebm.inference.method import Answer, Method, Problem, Status
+from factorgraph_ebm.inference.method import Answer, Method, Problem, Status, check_limits
 from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.polish import improve
 from factorgraph_ebm.inference.tables import run_tables
@@ -43,6 +44,14 @@ class _Run:
         self.residuals: list[float] = []
         self.seconds: list[float] = []
         self.status = Status.OPTIMAL
+        self.began = time.perf_counter()
+
+    def record(self, residual: float) -> None:
+        """Take note of one more iteration."""
+        self.iterations += 1
+        self.residual = residual
+        self.residuals.append(residual)
+        self.seconds.append(time.perf_counter() - self.began)
 
 
 def best(problem: Problem, **options: Any) -> Answer:
@@ -98,6 +107,19 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     )  # fmt: skip
 
 
+def check(options: Mapping[str, Any]) -> None:
+    """Raise MethodError for a value that an option cannot have."""
+    schedule, damping, stop = options["schedule"], options["damping"], options["stop"]
+    if schedule not in SCHEDULES:
+        listed = ", ".join(repr(s) for s in SCHEDULES)
+        raise MethodError(f"schedule= is one of {listed}, not {schedule!r}.{did_you_mean(schedule, SCHEDULES)}")
+    if not isinstance(damping, (int, float)) or not 0 <= damping < 1:
+        raise MethodError(f"damping= is the share of the old message that is kept, in [0, 1), not {damping!r}.")
+    if stop not in (None, "feasible"):
+        raise MethodError(f'stop= is None or "feasible", not {stop!r}.')
+    check_limits(options)
+
+
 def _start(problem: Problem, *, minimize: bool) -> Passing:
     start = problem.start.messages if problem.start is not None else None
     return Passing(problem.union.layout, problem.scaled, minimize=minimize, start=start)
@@ -110,83 +132,84 @@ def _iterate(problem: Problem, passing: Passing, exact: Bool, options: dict[str,
     n_chunks = len(compiled.chunk_variable_start) - 1
     chunk_exact = np.ones(n_chunks, bool)
     chunk_exact[compiled.sample_chunk[~exact]] = False
-    schedule = options["schedule"]
     once = sequential(layout, passing.operators)
-    steps = flooding(layout, passing.operators) if schedule == "flooding" else once
-    stop = options["stop"] == "feasible"
-    runs = []
-    for chunk in range(n_chunks):
-        run = _Run()
-        runs.append(run)
+    runs = [_Run() for _ in range(n_chunks)]
+    loopy = []
+    for chunk, run in enumerate(runs):
         if chunk_exact[chunk]:
             passing.run(once, int(once.start[chunk]), int(once.start[chunk + 1]), 0.0)
-            run.iterations = 1
-            run.residuals.append(0.0)
-            run.seconds.append(0.0)
-        elif schedule == "residual":
-            _by_residual(problem, passing, layout, chunk, run, options, stop)
+            run.record(0.0)
         else:
-            _by_sweeps(problem, passing, steps, chunk, run, options, stop)
+            run.status = Status.ITERATION_LIMIT
+            loopy.append(chunk)
+    sweeps = _sweeps(passing, once, options)
+    if options["stop"] == "feasible":
+        _until_feasible(problem, passing, runs, loopy, sweeps, options)
+        return runs
+    for chunk in loopy:
+        sweep = sweeps(chunk)
+        while _goes_on(problem, passing, runs[chunk], options):
+            runs[chunk].record(sweep())
     return runs
 
 
-def _by_sweeps(
-    problem: Problem, passing: Passing, steps: Steps, chunk: int, run: _Run, options: dict[str, Any], stop: bool
-) -> None:
-    first, last = int(steps.start[chunk]), int(steps.start[chunk + 1])
-    began = time.perf_counter()
+def _sweeps(passing: Passing, once: Steps, options: dict[str, Any]) -> Callable[[int], Callable[[], float]]:
+    """For each chunk, a function that runs one iteration of it and returns the residual."""
+    layout = passing.layout
+    damping = options["damping"]
+    steps = flooding(layout, passing.operators) if options["schedule"] == "flooding" else once
 
-    def sweep() -> float:
-        return passing.run(steps, first, last, options["damping"])
+    def by_steps(chunk: int) -> Callable[[], float]:
+        first, stop = int(steps.start[chunk]), int(steps.start[chunk + 1])
+        return lambda: passing.run(steps, first, stop, damping)
 
-    _until_rest(problem, passing, chunk, run, options, stop, sweep, began)
+    def by_residual(chunk: int) -> Callable[[], float]:
+        compiled, blocks = passing.compiled, layout.factor_block
+        first = compiled.run_field[compiled.run_field_start[:-1] + a.RUN_FACTOR]
+        inside = np.flatnonzero(blocks.chunk == chunk)
+        ranges = [np.arange(blocks.low[i], blocks.high[i]) + first[blocks.run[i]] for i in inside]
+        factors = np.concatenate([*ranges, np.zeros(0, np.int64)]).astype(np.int64)
+        queue = make_queue(int(compiled.run_field[compiled.run_field_start[:-1]].sum()), factors)
+        return lambda: passing.fire(queue, len(factors), options["tolerance"], damping)
 
-
-def _by_residual(
-    problem: Problem, passing: Passing, layout: Layout, chunk: int, run: _Run, options: dict[str, Any], stop: bool
-) -> None:
-    blocks = layout.factor_block
-    inside = np.flatnonzero(blocks.chunk == chunk)
-    first = problem.compiled.run_field[problem.compiled.run_field_start[:-1] + a.RUN_FACTOR]
-    ranges = [np.arange(blocks.low[i], blocks.high[i]) + first[blocks.run[i]] for i in inside]
-    factors = np.concatenate([*ranges, np.zeros(0, np.int64)]).astype(np.int64)
-    n_factors = int(problem.compiled.run_field[problem.compiled.run_field_start[:-1]].sum())
-    queue = make_queue(n_factors, factors)
-    began = time.perf_counter()
-
-    def sweep() -> float:
-        return passing.fire(queue, len(factors), options["tolerance"], options["damping"])
-
-    _until_rest(problem, passing, chunk, run, options, stop, sweep, began)
+    return by_residual if options["schedule"] == "residual" else by_steps
 
 
-def _until_rest(problem, passing, chunk, run, options, stop, sweep, began):  # type: ignore[no-untyped-def]
-    run.status = Status.ITERATION_LIMIT
-    tolerance = options["tolerance"]
+def _goes_on(problem: Problem, passing: Passing, run: _Run, options: dict[str, Any]) -> bool:
+    """Whether a chunk needs another iteration; if not, its status says why."""
+    if not run.iterations:
+        return bool(options["max_iterations"] != 0)
+    if options["tolerance"] > 0 and run.residual <= options["tolerance"]:
+        run.status = Status.CONVERGED
+        return False
     limit = options["max_iterations"]
-    while run.iterations < (SWEEPS[passing.minimize] if limit is None else limit):
-        run.residual = sweep()
-        run.iterations += 1
-        run.residuals.append(run.residual)
-        run.seconds.append(time.perf_counter() - began)
-        if tolerance > 0 and run.residual <= tolerance:
-            run.status = Status.CONVERGED
-            return
-        if stop and _violates_nothing(problem, passing, chunk):
-            run.status = Status.FEASIBLE
-            return
-        if problem.progress is not None:
-            problem.progress(run.iterations, run.residual)
-        if problem.is_late():
-            run.status = Status.TIME_LIMIT
-            return
+    if run.iterations >= (SWEEPS[passing.minimize] if limit is None else limit):
+        return False
+    if problem.progress is not None:
+        problem.progress(run.iterations, run.residual)
+    if problem.is_late():
+        run.status = Status.TIME_LIMIT
+        return False
+    return True
 
 
-def _violates_nothing(problem: Problem, passing: Passing, chunk: int) -> bool:
-    """Whether the states of least belief energy are an allowed assignment in all samples of the chunk."""
-    state = passing.lowest(passing.beliefs())
-    energy = assignment_energies(problem.union, problem.numbers, state)
-    return bool((energy[problem.compiled.sample_chunk == chunk] < np.inf).all())
+def _until_feasible(
+    problem: Problem, passing: Passing, runs: list[_Run], active: list[int],
+    sweeps: Callable[[int], Callable[[], float]], options: dict[str, Any],
+) -> None:  # fmt: skip
+    """Iterate all chunks in turn, and after each round let those go whose likeliest states violate nothing."""
+    sweep = {chunk: sweeps(chunk) for chunk in active}
+    while active:
+        for chunk in active:
+            runs[chunk].record(sweep[chunk]())
+        state = passing.lowest(passing.beliefs())
+        allowed = np.ones(len(runs), bool)
+        violated = ~(assignment_energies(problem.union, problem.numbers, state) < np.inf)
+        allowed[problem.compiled.sample_chunk[violated]] = False
+        for chunk in active:
+            if allowed[chunk]:
+                runs[chunk].status = Status.FEASIBLE
+        active = [c for c in active if not allowed[c] and _goes_on(problem, passing, runs[c], options)]
 
 
 def _decode(problem: Problem, passing: Passing, exact: Bool) -> I64:
@@ -329,4 +352,5 @@ METHOD = Method(
     best=best,
     marginals=marginals,
     options=OPTIONS,
+    check=check,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Compiled
-from factorgraph_ebm.inference.method import Answer, Method, Problem, Status
+from factorgraph_ebm.inference.method import Answer, Method, Problem, Status, check_limits
 from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.polish import improve
 from factorgraph_ebm.inference.energies import assignment_energies
@@ -78,5 +78,6 @@ METHOD = Method(
     best=best,
     marginals=None,
     options=OPTIONS,
+    check=check_limits,
     needs_soft_free=True,
 )

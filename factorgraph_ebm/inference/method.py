@@ -16,6 +16,7 @@ import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Messages, Numbers
 from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.errors import MethodError
 
 
 class Status(enum.StrEnum):
@@ -127,6 +128,18 @@ class Method(NamedTuple):
     options: Mapping[str, Any]
     needs_soft_free: bool = False
     "cannot sum variables out of a minimisation"
+    check: Callable[[Mapping[str, Any]], None] | None = None
+    "raises MethodError for a value that an option cannot have"
+
+
+def check_limits(options: Mapping[str, Any]) -> None:
+    """Raise MethodError unless max_iterations is None or an int >= 0 and tolerance is a number >= 0, if it is there."""
+    limit = options["max_iterations"]
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 0):
+        raise MethodError(f"max_iterations= is a number of iterations, 0 or more, not {limit!r}.")
+    tolerance = options.get("tolerance", 0.0)
+    if not isinstance(tolerance, (int, float)) or not 0 <= tolerance < np.inf:
+        raise MethodError(f"tolerance= is a change in nats, 0 (never stop early) or more, not {tolerance!r}.")
 
 
 def times_beta(energies: F64, beta: float) -> F64:

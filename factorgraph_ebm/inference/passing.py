@@ -15,9 +15,9 @@ from factorgraph_ebm.engine.bounds import add_lower_bounds
 from factorgraph_ebm.engine.driver import add_free_energies, choose_states, run_steps
 from factorgraph_ebm.engine.residual import Queue, fire_factors
 from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum_beliefs, to_probabilities
+from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
 from factorgraph_ebm.factors.table_kernels import pair_min
 
-BLOCK = 256
 SCRATCH = 1 << 17
 "elements of working space: a block is smaller where rows are long"
 
@@ -36,8 +36,7 @@ class Passing:
         self.unary = numbers.unary
         self.store = numbers.store
         sums = any(k.__name__.endswith(("sum", "mixed")) for k in self.operators.kernels)
-        with np.errstate(over="ignore"):
-            self.weight = np.exp(-self.store) if sums else np.zeros(0)
+        self.weight = weights(self.store) if sums else np.zeros(0)
         self.to_variable = np.zeros(compiled.message_size)
         self.to_factor = np.zeros(compiled.message_size)
         if start is not None:
@@ -160,6 +159,14 @@ class Passing:
             self.to_variable, to_factor, self.out, self.scratch, first, stop, state, int(local),
         )  # fmt: skip
         return changed
+
+
+def weights(store: F64) -> F64:
+    """exp(-store), +inf beyond HEAVIEST, which sends a kernel to its exact path (see `message_kernels`)."""
+    with np.errstate(over="ignore"):
+        weight = np.exp(-store)
+    weight[weight > HEAVIEST] = np.inf
+    return weight
 
 
 def _run_fields(compiled: Any, field: int) -> I64:
