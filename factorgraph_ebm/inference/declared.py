@@ -10,7 +10,7 @@ from factorgraph_ebm.graph.graph import FactorGraph
 
 
 def declared_energies(graph: FactorGraph, values: Values, states: I64) -> dict[str | int, F64]:
-    """Energy of every factor, key -> (*group shape,), where `states` is the state of every discrete cell, (n_cells,)."""
+    """Energy of every factor, key -> (*group shape,); `states`: of all discrete cells, (n_cells,)."""
     found: dict[str | int, F64] = {}
     for key, factor in zip(graph.keys, graph.factors):
         if factor.scope.ragged:

@@ -8,10 +8,11 @@ Exact for every question: minimise, sum, and minimise over some variables what i
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64, Compiled, Numbers
+from factorgraph_ebm.arrays import F64, Bool, Compiled, Numbers
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.inference.method import Answer, Method, Problem, Status
 from factorgraph_ebm.inference.tables import run_of, run_tables, scope_of
@@ -47,7 +48,7 @@ class _Joint:
         self.factors: list[list[tuple[int, int]]] = [[] for _ in self.members]
         for r, scope in enumerate(self.scopes):
             if scope.shape[1]:
-                for f, c in zip(range(scope.shape[1]), self.component[scope[0]].tolist()):
+                for f, c in enumerate(self.component[scope[0]].tolist()):
                     self.factors[c].append((r, f))
 
     def axes(self, c: int) -> list[int]:
@@ -56,7 +57,7 @@ class _Joint:
 
     def energies(self, c: int) -> F64:
         axes = self.axes(c)
-        axis = {v: i for i, v in zip(range(len(axes)), axes)}
+        axis = {v: i for i, v in enumerate(axes)}
         total = np.zeros([int(self.states[v]) for v in axes])
         for v in self.members[c]:
             row = self.unary[self.start[v] : self.start[v + 1]]
@@ -118,7 +119,7 @@ def best(problem: Problem) -> Answer:
     soft = compiled.variable_soft.astype(bool)
     state = np.where(soft, -1, 0).astype(np.int64)
     free = np.zeros(len(compiled.sample_chunk))
-    for c, members in zip(range(len(joint.members)), joint.members):
+    for c, members in enumerate(joint.members):
         axes = joint.axes(c)
         hard = [i for i in range(len(axes)) if not soft[axes[i]]]
         rest = [i for i in range(len(axes)) if soft[axes[i]]]
@@ -147,7 +148,7 @@ def marginals(problem: Problem) -> Answer:
     n_samples = len(compiled.sample_chunk)
     least, log_sum = np.zeros(n_samples), np.zeros(n_samples)
     probability = np.zeros(compiled.unary_size)
-    for c, members in zip(range(len(joint.members)), joint.members):
+    for c, members in enumerate(joint.members):
         weight, low, total = _weights(joint.energies(c), cold)
         sample = compiled.variable_sample[members[0]]
         least[sample] += low
@@ -192,7 +193,7 @@ def _soft_minimum(rows: F64) -> F64:
     return found
 
 
-def _proved(compiled: Compiled, infeasible: I64 | np.ndarray) -> dict[str, object]:  # type: ignore[type-arg]
+def _proved(compiled: Compiled, infeasible: Bool) -> dict[str, Any]:
     n = len(compiled.sample_chunk)
     return {
         "method": "enumerate",
