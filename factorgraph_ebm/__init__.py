@@ -41,7 +41,7 @@ _LAZY = {
     "rank": "questions",
     "read": "formats",
     "read_evidence": "formats",
-    "steps": "questions",
+    "steps": "inference.steps",
     "to_networkx": "interop",
     "write": "formats",
 }

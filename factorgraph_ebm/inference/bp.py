@@ -197,12 +197,18 @@ def _until_feasible(
     problem: Problem, passing: Passing, runs: list[_Run], active: list[int],
     sweeps: Callable[[int], Callable[[], float]], options: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Iterate all chunks in turn, and after each round let those go whose likeliest states violate nothing."""
+    """Iterate all chunks in turn, and after each round let those go whose decoded states violate nothing."""
     sweep = {chunk: sweeps(chunk) for chunk in active}
+    chunk_start = problem.compiled.chunk_variable_start.astype(np.int64)
     while active:
         for chunk in active:
             runs[chunk].record(sweep[chunk]())
         state = passing.lowest(passing.beliefs())
+        if passing.minimize and not problem.any_soft:
+            to_factor = passing.to_factor.copy()
+            for chunk in active:
+                state[chunk_start[chunk] : chunk_start[chunk + 1]] = -1
+                passing.choose(state, to_factor, int(chunk_start[chunk]), int(chunk_start[chunk + 1]), local=False)
         allowed = np.ones(len(runs), bool)
         violated = ~(assignment_energies(problem.union, problem.numbers, state) < np.inf)
         allowed[problem.compiled.sample_chunk[violated]] = False

@@ -15,12 +15,17 @@ import numpy as np
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import ALL, F64, I64, Steps
 from factorgraph_ebm.arrays import Messages as Rows
+from factorgraph_ebm.compiler.parts import Sample
 from factorgraph_ebm.compiler.schedules import DOWN, flooding, sequential
+from factorgraph_ebm.compiler.union import compile_union
 from factorgraph_ebm.engine.residual import Queue, make_queue
+from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.graph.assignment import Given, describe_cell
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.parametrisation import Values
+from factorgraph_ebm.inference import bp, check_options
 from factorgraph_ebm.inference.answered import Answered
+from factorgraph_ebm.inference.asking import read_beta, read_samples, refuse_missing
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.method import Answer, Problem, Status
 from factorgraph_ebm.inference.messages import Messages
@@ -186,6 +191,68 @@ class _Watched:
 
     def snapshot(self) -> Rows:
         return Rows(self.passing.to_variable.copy(), self.passing.to_factor.copy())
+
+
+def steps(
+    graph: FactorGraph,
+    given: Mapping[Any, Any] | None = None,
+    *,
+    beta: float = 1.0,
+    every: str = "sweep",
+    parameters: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Iterator[Step]:
+    """Watch message passing: a generator that runs the engine and pauses after each sweep or message.
+
+    Parameters
+    ----------
+    graph : one FactorGraph
+    given : dict of names or views and values
+    beta : inverse temperature; inf watches min-sum
+    every : "sweep" or "message"
+    parameters : name -> array, for Parameters
+    options : of method "bp": schedule, damping, tolerance, max_iterations
+
+    Yields
+    ------
+    Step, with iteration, residual, changed, messages, beliefs and energy; `print(step)` is one line.
+
+    Raises
+    ------
+    MethodError, EvidenceError, ParameterError : as in `minimize`, at the call.
+
+    Examples
+    --------
+    >>> import factorgraph_ebm as fg
+    >>> a, b = fg.output("a", states=["cold", "hot"]), fg.output("b", states=["off", "on"])
+    >>> prior = fg.Table([a], energies=[0.0, 1.0], name="prior")
+    >>> agree = fg.Table([a, b], energies=[[0, 2], [2, 0]], name="agree")
+    >>> for step in fg.steps(fg.FactorGraph([prior, agree]), every="message"):
+    ...     print(step)
+    1  prior -> a   {cold: 0.000, hot: 1.000}   residual 1.000
+    2  a -> agree   {cold: 0.000, hot: 1.000}   residual 1.000
+    3  agree -> b   {off: 0.000, on: 0.735}   residual 0.735
+    4  b -> agree   {off: 0.000, on: 0.000}   residual 0.000
+    5  agree -> a   {cold: 0.000, hot: 0.000}   residual 0.000
+    6  a -> prior   {cold: 0.000, hot: 0.000}   residual 0.000
+    """
+    if every not in ("sweep", "message"):
+        raise MethodError(f'every= is "sweep" or "message", not {every!r}.')
+    if options.get("stop") is not None:
+        raise MethodError("steps has no stop=. Leave the loop with break.")
+    check_options("bp", options)
+    options = {**bp.OPTIONS, **options}
+    bp.check(options)
+    beta = read_beta(beta)
+    samples = read_samples(graph, given, parameters)
+    if samples.is_list:
+        raise MethodError("steps watches one graph under one dict of what is given, not a list.")
+    known = samples.given[0]
+    refuse_missing(graph, known, ~known.known)
+    union = compile_union([Sample(graph, known.known if known.known.any() else None)], rewrite=False)
+    numbers = union.bind(samples.values, known.states)
+    problem = Problem(union, numbers, beta, beta == np.inf, None, np.inf, None)
+    return walk(problem, graph, known, samples.values[0], every, options)
 
 
 def walk(
