@@ -15,6 +15,7 @@ from factorgraph_ebm.factors.message_kernels import LARGEST, SMALLEST
 from factorgraph_ebm.factors.potts import potts_min, potts_sum
 from factorgraph_ebm.factors.product import product_min, product_sum
 from factorgraph_ebm.factors.table_kernels import pair_min, pair_sum, table_min, table_mixed, table_sum
+from factorgraph_ebm.inference.passing import weights
 
 PAIRS = [(2, 2), (2, 3), (5, 2), (1, 4), (3, 1), (1, 1), (7, 16), (45, 26)]
 WIDER = [(3,), (1,), (2, 2, 2), (2, 3, 4), (4, 1, 3), (2, 2, 2, 3), (2, 1, 3, 2, 2)]
@@ -42,10 +43,7 @@ class Run:
         self.field = np.array(header + sum(slots, []), np.int64)
         self.number = np.zeros(0, np.uint64) if shared else np.asarray(number, np.uint64)
         self.constants = np.array([NAN, NAN, *constants])
-        with np.errstate(over="ignore"):
-            weight = np.exp(-self.store)
-        # As `Passing` makes them: larger ones could lift what underflowed back into what is trusted.
-        self.weight = np.where(weight > 1e140, np.inf, weight)
+        self.weight = weights(self.store)
 
     def send(self, kernel, target, low, high):
         """{slot: (high - low, K) raw messages}; what is not a target must stay untouched."""
