@@ -61,7 +61,7 @@ class FactorMarginals(Mapping[str | int, Any]):
                 tables[member] = table
         if uniform is None or factor.state_shape is None:
             return tables
-        return uniform.reshape(*factor.shape, *factor.state_shape)
+        return uniform.reshape((*factor.shape, *factor.state_shape))
 
 
 def _free_marginals(answered: Answered, found: Found) -> F64:
