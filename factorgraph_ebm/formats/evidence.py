@@ -23,7 +23,7 @@ def read_evidence(path: PathLike, graph: FactorGraph) -> dict[str, Any]:
     Returns
     -------
     dict : variable name -> what is known: a state (an index, or a label where the variable has states) for a
-        variable of shape (); otherwise an array of its shape, -1 where unknown, or masked where it has states.
+        variable of shape (); otherwise an array of its shape, masked where nothing is known.
         Variables of which nothing is known are left out.
 
     Raises
@@ -43,8 +43,8 @@ def read_evidence(path: PathLike, graph: FactorGraph) -> dict[str, Any]:
     >>> for name, text in [("m.uai", "MARKOV 3 2 2 2 1 1 0 2 1 1"), ("m.uai.evid", "1 2 1")]:
     ...     with open(os.path.join(folder, name), "w") as file:
     ...         _ = file.write(text)
-    >>> read_evidence(os.path.join(folder, "m.uai.evid"), uai.read(os.path.join(folder, "m.uai")))
-    {'x': array([-1, -1,  1])}
+    >>> read_evidence(os.path.join(folder, "m.uai.evid"), uai.read(os.path.join(folder, "m.uai")))["x"].tolist()
+    [None, None, 1]
     """
     cell_states = graph.cell_states
     known = np.full(graph.n_cells, -1, dtype=np.intp)
@@ -97,8 +97,7 @@ def _first_pair(words: Words) -> int:
 
 
 def _spoken(variable: Variable, states: I64) -> Any:
-    if variable.labels is None:
-        return states if variable.shape else int(states)
     if not variable.shape:
-        return variable.labels.states[int(states)]
-    return np.ma.masked_array(variable.labels.array[np.maximum(states, 0)], mask=states < 0)
+        return int(states) if variable.labels is None else variable.labels.states[int(states)]
+    known = np.maximum(states, 0)
+    return np.ma.masked_array(known if variable.labels is None else variable.labels.array[known], mask=states < 0)

@@ -75,7 +75,7 @@ def best(problem: Problem, **options: Any) -> Answer:
             bound = np.where(exact, np.inf, found - slack)
             energy = assignment_energies(problem.union, problem.numbers, state)
             # Equal up to the rounding of both sums: nothing better can exist.
-            proved = ~exact & np.isfinite(energy) & (energy - found <= slack)
+            proved = ~exact & np.isfinite(energy) & (energy <= found + slack)
             statuses = [Status.OPTIMAL if p else s for p, s in zip(proved, statuses)]
             bound = np.where(proved, np.inf, bound)
     return _answer(problem, passing, runs, statuses, states=state, free_energy=free, lower_bound=bound)

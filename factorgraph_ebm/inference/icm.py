@@ -46,7 +46,9 @@ def best(problem: Problem, **options: Any) -> Answer:
     energy = assignment_energies(problem.union, problem.numbers, state)
     statuses = []
     for sample, chunk in enumerate(chunks):
-        if energy[sample] - bound[sample] <= slack[sample] and energy[sample] < np.inf:
+        if bound[sample] == np.inf:  # some variable or factor allows nothing
+            statuses.append(Status.INFEASIBLE)
+        elif energy[sample] <= bound[sample] + slack[sample]:
             statuses.append(Status.OPTIMAL)
         elif rested[chunk]:
             statuses.append(Status.CONVERGED)
