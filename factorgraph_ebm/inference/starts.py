@@ -54,7 +54,7 @@ def _states_of(start: Any, graph: FactorGraph) -> I64:
             )
         read = read_given(graph, start, what="start")
         return np.where(read.known, read.states, -1)
-    sample: int = getattr(start, "_sample", 0)  # a step has one
+    sample = _sample_of(start)
     former = answered.graphs[sample]
     if former.key != graph.key:
         raise MethodError("start= is from another structure: its graph is declared differently. Start from a dict.")
@@ -74,12 +74,17 @@ def _answered_of(start: Any) -> Answered | None:
     return found if isinstance(found, Answered) else None
 
 
+def _sample_of(start: Any) -> int:
+    sample: int = getattr(start, "_sample", 0)  # a step has only one
+    return sample
+
+
 def _messages_of(each: Sequence[Any], union: Union, message_beta: float) -> Messages | None:
     """The messages of a former run over the same union, in the units of this one."""
     answered = _answered_of(each[0]) if each else None
     if answered is None or answered.answer.messages is None or len(answered.graphs) != len(each):
         return None
-    if any(_answered_of(one) is not answered or getattr(one, "_sample", 0) != sample for sample, one in enumerate(each)):
+    if any(_answered_of(one) is not answered or _sample_of(one) != sample for sample, one in enumerate(each)):
         return None
     if not _same_layout(answered.problem.union, union):
         return None
