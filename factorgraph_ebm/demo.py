@@ -31,19 +31,23 @@ STROKES = (
     (FOREGROUND, 40, 590, 255, 275),
     (FOREGROUND, 65, 85, 190, 335),
     (FOREGROUND, 105, 140, 165, 360),
-    (FOREGROUND, 180, 200, 175, 345),
+    (FOREGROUND, 165, 195, 172, 355),
     (FOREGROUND, 225, 245, 185, 345),
     (FOREGROUND, 300, 320, 210, 320),
-    (FOREGROUND, 450, 480, 60, 450),
+    (FOREGROUND, 355, 375, 205, 325),
+    (FOREGROUND, 450, 470, 60, 450),
+    (FOREGROUND, 495, 527, 85, 450),
     (FOREGROUND, 560, 590, 30, 480),
     (BACKGROUND, 0, 14, 0, 512),
-    (BACKGROUND, 0, 340, 35, 65),
+    (BACKGROUND, 0, 340, 15, 40),
+    (BACKGROUND, 0, 340, 90, 110),
     (BACKGROUND, 0, 330, 135, 150),
     (BACKGROUND, 0, 300, 430, 460),
-    (BACKGROUND, 200, 345, 105, 125),
-    (BACKGROUND, 290, 345, 80, 140),
-    (BACKGROUND, 300, 320, 0, 185),
-    (BACKGROUND, 320, 520, 0, 12),
+    (BACKGROUND, 80, 105, 15, 150),
+    (BACKGROUND, 280, 345, 80, 140),
+    (BACKGROUND, 300, 335, 0, 185),
+    (BACKGROUND, 335, 390, 0, 38),
+    (BACKGROUND, 390, 520, 0, 12),
 )
 
 
@@ -135,7 +139,7 @@ def run(output: Path, *, progress: bool = False) -> None:
     print(f"\nbefore, every pixel by its own colour   energy {fg.energy(graph, {'y': before}):.3f}")
 
     start = time.perf_counter()
-    best = fg.minimize(graph, given={"y": given}, method="bp", progress=progress)
+    best = fg.minimize(graph, given={"y": given}, method="bp", damping=0.5, progress=progress)
     print(f"after, min-sum                          energy {best.energy:.3f}   {_summary(best, start)}")
 
     start = time.perf_counter()
