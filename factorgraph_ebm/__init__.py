@@ -8,7 +8,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import (
+from factorgraph_ebm.errors import (
     ConvergenceWarning,
     EvidenceError,
     FactorError,
@@ -21,11 +21,11 @@ from .errors import (
     VariableError,
     WidthTooLargeError,
 )
-from .factors import Potts, Product, Table
-from .graph import Computed, FactorGraph, Linear, Parameter, Variable, latent, observed, output, union
+from factorgraph_ebm.factors import Potts, Product, Table
+from factorgraph_ebm.graph import Computed, FactorGraph, Linear, Parameter, Variable, latent, observed, output, union
 
 if TYPE_CHECKING:
-    from .interop import from_networkx, to_networkx
+    from factorgraph_ebm.interop import from_networkx, to_networkx
 
 # Loaded on first use: these need numba, scipy.sparse or networkx, which take longer to import than all the rest.
 _LAZY = {

@@ -48,6 +48,7 @@ class Kernel:
         functools.update_wrapper(self, function)
         self.function = function
         self.signature = signature
+        self.name = function.__name__
 
     def __call__(self, *arguments: Any) -> Any:
         return self.compiled(*arguments)
@@ -62,9 +63,8 @@ class Kernel:
         function = types.FunctionType(self.function.__code__, {**module, **names}, self.function.__name__)
         function.__module__ = self.function.__module__
         function.__qualname__ = self.function.__qualname__
-        function.kernel_signature = self.signature or ""  # type: ignore[attr-defined]
+        function.__dict__["kernel_signature"] = self.signature or ""
         return _compile(function, self.signature)
-
 
     @functools.cached_property
     def pointer(self) -> Any:
@@ -117,7 +117,7 @@ def driver(pointed: tuple[str, ...], *signature: str) -> Callable[[Callable[...,
 
 
 class Pointers(tuple[Any, ...]):
-    """A tuple of kernels that knows its Numba type: to find it anew takes Numba longer than many a sweep, with a warning."""
+    """A tuple of kernels that knows its Numba type: Numba would find it anew at each call, slowly, with a warning."""
 
     numba_type: Any = None
 
@@ -137,7 +137,8 @@ def pointers(kernels: Sequence[Kernel]) -> Pointers:
         import numba
 
         _register_pointers()
-        values.numba_type = numba.types.UniTuple(numba.types.FunctionType(values[0].signature()), count)
+        kernel_type = numba.types.FunctionType(values[0].signature())
+        values.numba_type = numba.types.UniTuple(kernel_type, count)  # type: ignore[no-untyped-call]
     return values
 
 
@@ -153,7 +154,7 @@ def _compile(function: types.FunctionType, signature: str | None) -> Any:
             "fastmath": {"contract", "nsz", "arcp"},
         }
         dispatcher = numba.njit(**options)(function)
-        if signature is None or numba.config.DISABLE_JIT:
+        if signature is None or numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
             return dispatcher
         cache = _cache_class()
         if cache is not None:
@@ -166,9 +167,10 @@ def _compile(function: types.FunctionType, signature: str | None) -> Any:
 @functools.cache
 def _cache_class() -> Any:
     """A cache of Numba's that keeps its files in our directory, or None where there can be none."""
-    directory = _cache_directory()
-    if directory is None:
+    found = _cache_directory()
+    if found is None:
         return None
+    directory: str = found
     try:
         from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
     except ImportError:  # private names: a later Numba may move them
@@ -192,21 +194,22 @@ def _cache_class() -> Any:
         def __init__(self, function: types.FunctionType) -> None:
             self._lineno = function.__code__.co_firstlineno
             self._locator = Locator(function)
-            variant = hashlib.sha256(function.kernel_signature.encode()).hexdigest()[:8]
-            self._filename_base = self.get_filename_base(f"{function.__module__}.{function.__qualname__}-{variant}", "")
+            variant = hashlib.sha256(function.__dict__["kernel_signature"].encode()).hexdigest()[:8]
+            name = f"{function.__module__}.{function.__qualname__}-{variant}"
+            self._filename_base = self.get_filename_base(name, "")  # type: ignore[no-untyped-call]
 
     class Cache(FunctionCache):
         _impl_class = Implementation
 
         def _load_overload(self, signature: Any, target: Any) -> Any:
             try:
-                return super()._load_overload(signature, target)
+                return super()._load_overload(signature, target)  # type: ignore[no-untyped-call]
             except Exception:  # a truncated or foreign file: compile again, and write over it
                 return None
 
         def _save_overload(self, signature: Any, data: Any) -> None:
             try:
-                super()._save_overload(signature, data)
+                super()._save_overload(signature, data)  # type: ignore[no-untyped-call]
             except OSError as error:
                 warnings.warn(f"kernel cache not written: {error}", RuntimeWarning)
 
@@ -248,8 +251,7 @@ def _is_private_and_writable(directory: str) -> bool:
 
 
 def _source_digest() -> str:
-    import llvmlite
-    import llvmlite.binding
+    import llvmlite.binding  # type: ignore[import-untyped]
     import numba
 
     digest = hashlib.sha256()

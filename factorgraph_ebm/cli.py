@@ -20,12 +20,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 import factorgraph_ebm as fg
-
-from .compiler.parts import Sample
-from .compiler.union import compile_union
-from .formats.solution import marginal_rows, state_indices, write_solution
-from .formats.text import bytes_in_words
-from .graph.assignment import describe_cell
+from factorgraph_ebm.compiler.parts import Sample
+from factorgraph_ebm.compiler.union import compile_union
+from factorgraph_ebm.formats.solution import marginal_rows, state_indices, write_solution
+from factorgraph_ebm.formats.text import bytes_in_words
+from factorgraph_ebm.graph.assignment import describe_cell
 
 ANSWERED, BAD_INPUT, INFEASIBLE = 0, 2, 3
 TASKS = {
@@ -246,7 +245,7 @@ def _histogram(numbers: Any) -> str:
 
 
 def _demo(parsed: argparse.Namespace) -> int:
-    from . import demo  # with it comes matplotlib, an extra
+    from factorgraph_ebm import demo  # with it comes matplotlib, an extra
 
     try:
         demo.run(Path(parsed.output), progress=sys.stderr.isatty())

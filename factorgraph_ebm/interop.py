@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import FactorGraphError, ScopeError, VariableError
-from .factors import Table
-from .graph.graph import FactorGraph, parameter_values
-from .graph.variables import Variable, latent, observed, output
+from factorgraph_ebm.errors import FactorGraphError, ScopeError, VariableError
+from factorgraph_ebm.factors import Table
+from factorgraph_ebm.graph.graph import FactorGraph, parameter_values
+from factorgraph_ebm.graph.variables import Variable, latent, observed, output
 
 if TYPE_CHECKING:
     import networkx as nx

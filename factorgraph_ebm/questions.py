@@ -17,11 +17,11 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import F64, Bool
-from .errors import EvidenceError, MethodError
-from .graph.assignment import Given, cells_of, describe_cell, find_variable, read_given
-from .graph.graph import FactorGraph
-from .inference.asking import (
+from factorgraph_ebm.arrays import F64, Bool
+from factorgraph_ebm.errors import EvidenceError, MethodError
+from factorgraph_ebm.graph.assignment import Given, cells_of, describe_cell, find_variable, read_given
+from factorgraph_ebm.graph.graph import FactorGraph
+from factorgraph_ebm.inference.asking import (
     Asked,
     Dict,
     Evidence,
@@ -37,10 +37,10 @@ from .inference.asking import (
     warn_of,
     with_reals,
 )
-from .inference.belief import MarginalsResult
-from .inference.declared import declared_energies, declared_energy
-from .inference.method import Status
-from .inference.result import MinimizeResult
+from factorgraph_ebm.inference.belief import MarginalsResult
+from factorgraph_ebm.inference.declared import declared_energies, declared_energy
+from factorgraph_ebm.inference.method import Status
+from factorgraph_ebm.inference.result import MinimizeResult
 
 
 @overload

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from factorgraph_ebm.elementary import LARGEST, exp_minus, minus_log
+from factorgraph_ebm.factors.elementary import LARGEST, exp_minus, minus_log
 
 PRECISE = pytest.mark.skipif(np.finfo(np.longdouble).eps > 1e-18, reason="no extended precision on this processor")
 TINY, HUGE = np.finfo(float).tiny, np.finfo(float).max

@@ -86,8 +86,9 @@ def push(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:
         out = unary if f.to_unary else store
         table = f.table
         add_tables(
-            out, store, f.size, f.target, f.source, f.base(states), f.entry, table.index, table.coefficient, table.constant
-        )
+            out, store, f.size, f.target, f.source, f.base(states), f.entry,
+            table.index, table.coefficient, table.constant,
+        )  # fmt: skip
 
 
 def pull(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:

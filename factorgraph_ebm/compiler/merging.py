@@ -157,5 +157,3 @@ def _merged_parts(parts: Sequence[Part], which: list[int], rows: I64) -> list[Pa
         columns = target if chosen is None else target[:, chosen]
         merged.append(Part(columns, parts[which[0]].states, tuple(contributions), False))
     return merged
-
-

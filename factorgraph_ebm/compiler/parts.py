@@ -8,7 +8,7 @@ more, a factor of the engine. Everything is done in arrays: a million factors co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -178,10 +178,8 @@ def pieces_of(group: int, g: Group, samples: Sequence[Sample], cells: Cells) -> 
     if scope.ragged:
         start, flat = scope.ragged_cells(offsets)
         numbers = g.factor.slots[0].start if g.factor.slots else None
-        return [
-            Piece(group, members, columns, shape, offset)
-            for members, columns, shape, offset in _split_ragged(start, flat, numbers, g, sample_start, number_base, cells)
-        ]
+        split = _split_ragged(start, flat, numbers, g, sample_start, number_base, cells)
+        return [Piece(group, *piece) for piece in split]
     columns = scope.columns(offsets)
     if m > 1 or sample_start[0] != 0:
         columns = (columns[:, None, :] + sample_start[:, None]).reshape(len(columns), m * g.size)
@@ -207,7 +205,10 @@ def _offset_of_factors(g: Group, number_base: I64) -> int | I64:
     return (number_base[:, None] + row).ravel()
 
 
-def _split_ragged(start, flat, numbers, g, sample_start, number_base, cells):  # type: ignore[no-untyped-def]
+def _split_ragged(
+    start: I64, flat: I64, numbers: I64 | None, g: Group, sample_start: I64, number_base: I64, cells: Cells
+) -> Iterator[tuple[I64, I64, tuple[int, ...], I64]]:
+    """Members, cells, shape and number offsets of the factors of a ragged group, split by arity and shape."""
     arity = np.diff(start)
     for r in np.unique(arity):
         inside = np.flatnonzero(arity == r)

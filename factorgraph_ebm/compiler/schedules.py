@@ -21,7 +21,7 @@ import numpy as np
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm._jit import Kernel
 from factorgraph_ebm.arrays import ALL, I64, Steps, all_but
-from factorgraph_ebm.compiler.layout import Layout
+from factorgraph_ebm.compiler.layout import Blocks, Layout
 from factorgraph_ebm.factors import STRUCTURES
 
 UP, DOWN = 1, 0
@@ -106,7 +106,7 @@ def flooding(layout: Layout, operators: Operators) -> Steps:
     return _sorted(pieces, layout)
 
 
-def _joined(blocks):  # type: ignore[no-untyped-def]
+def _joined(blocks: Blocks) -> Blocks:
     """Blocks of one run and chunk joined over their levels, which lie side by side."""
     n = len(blocks.run)
     new = np.ones(n, bool)
@@ -124,14 +124,16 @@ def _field_of_runs(layout: Layout, field: int) -> I64:
     return compiled.run_field[compiled.run_field_start[:-1] + field]
 
 
-def _variable_steps(blocks, key, target):  # type: ignore[no-untyped-def]
+def _variable_steps(blocks: Blocks, key: I64, target: int) -> I64:
+    """Columns of steps in which variables send: chunk, sort key, kernel, run, low, high, target."""
     n = len(blocks.low)
     key = np.broadcast_to(key, (n,))
     none = np.full(n, -1)
     return np.stack([blocks.chunk, key, none, none, blocks.low, blocks.high, np.full(n, target)])
 
 
-def _factor_steps(blocks, chosen, key, kernel, target):  # type: ignore[no-untyped-def]
+def _factor_steps(blocks: Blocks, chosen: I64, key: I64, kernel: int, target: int) -> I64:
+    """Columns of steps in which factors send."""
     n = len(chosen)
     low, high = blocks.low[chosen], blocks.high[chosen]
     return np.stack([blocks.chunk[chosen], key, np.full(n, kernel), blocks.run[chosen], low, high, np.full(n, target)])

@@ -167,7 +167,9 @@ class Union:
         push(self.folds, states, unary, store)
         return Numbers(unary, store)
 
-    def pullback(self, values: Sequence[Values], states: I64, gradient: Numbers, into: Sequence[Mapping[str, F64]]) -> None:
+    def pullback(
+        self, values: Sequence[Values], states: I64, gradient: Numbers, into: Sequence[Mapping[str, F64]]
+    ) -> None:
         """Bind, transposed: add the gradient with respect to each named value into `into`, sample by sample."""
         store = gradient.store.copy()
         pull(self.folds, states, gradient.unary, store)
@@ -223,7 +225,7 @@ _lock = threading.Lock()
 
 
 def compile_union(samples: Sequence[Sample], *, rewrite: bool = True) -> Union:
-    """The union of these samples, from the cache where graphs declared alike were compiled with the same cells given."""
+    """The union of these samples, from the cache where the like was compiled with the same cells given."""
     groups = gather_groups(samples)
     distinct: dict[Key, int] = {}
     of_sample = tuple(

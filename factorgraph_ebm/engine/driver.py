@@ -86,7 +86,7 @@ def _store(run, out, to_variable, low, high, target, damping):  # type: ignore[n
             continue
         m = U8(run[8 + 4 * slot + 2]) + low * k
         if k == U8(2):
-            for f in range(n):
+            for _ in range(n):
                 x, y = out[o], out[o + one]
                 least = x if x < y else y
                 if least < np.inf:
@@ -107,7 +107,7 @@ def _store(run, out, to_variable, low, high, target, damping):  # type: ignore[n
                 o += U8(2)
                 m += U8(2)
             continue
-        for f in range(n):
+        for _ in range(n):
             least = np.inf
             for s in range(k):
                 value = out[o + s]
@@ -240,7 +240,7 @@ def choose_states(  # type: ignore[no-untyped-def]
         best = U8(0)
         for s in range(k):
             if out[b + s] < out[b + best]:
-                best = s
+                best = U8(s)
         now = state[v]
         if local == 1 and not out[b + best] < out[b + U8(now)]:
             continue

@@ -48,7 +48,8 @@ def enqueue_all(priority, bucket, following, preceding, ends, factors):  # type:
 def make_queue(n_factors: int, factors: I64) -> Queue:
     """A queue of these factors of a graph of `n_factors`."""
     filled = [np.full(n_factors, -1, np.int64) for _ in range(3)]
-    queue = Queue(np.zeros(n_factors), *filled, np.full(2 * BUCKETS, -1, np.int64))
+    bucket, following, preceding = filled
+    queue = Queue(np.zeros(n_factors), bucket, following, preceding, np.full(2 * BUCKETS, -1, np.int64))
     enqueue_all(*queue, factors)
     return queue
 
@@ -137,9 +138,7 @@ def fire_factors(  # type: ignore[no-untyped-def]
                 other, g, _ = _locate(run_field, run_field_start, slot_message[i])
                 number_of = run_field[run_field_start[other] + 3] + np.int64(g)
                 if number_of != f:
-                    _raise_priority(
-                        priority, bucket, following, preceding, ends, number_of, change, tolerance
-                    )
+                    _raise_priority(priority, bucket, following, preceding, ends, number_of, change, tolerance)
             # A damped message has not arrived where it was going.
             if damping > 0.0:
                 _raise_priority(priority, bucket, following, preceding, ends, f, damping * change, tolerance)

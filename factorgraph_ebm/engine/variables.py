@@ -18,7 +18,9 @@ SEND = (NOTHING, READ_F8, READ_U8, READ_U4, READ_U4, READ_U8, READ_F8, F8, F8, S
 
 
 @kernel(*SEND)
-def send_to_factors(unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, low, high, target):  # type: ignore[no-untyped-def]
+def send_to_factors(  # type: ignore[no-untyped-def]
+    unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, low, high, target
+):  # fmt: skip
     """Send messages of the variables low to high: all (-1), to the slots before the split (0), or from it on (1)."""
     one = U8(1)
     for v in range(low, high):

@@ -4,10 +4,10 @@ To add one: write `factors/<name>.py` with a `Factor` that defines `kind`, its n
 it to `STRUCTURES`; the conformance tests find it there.
 """
 
-from ..graph.declaration import Factor
-from .potts import Potts
-from .product import Product
-from .table import Table
+from factorgraph_ebm.factors.potts import Potts
+from factorgraph_ebm.factors.product import Product
+from factorgraph_ebm.factors.table import Table
+from factorgraph_ebm.graph.declaration import Factor
 
 STRUCTURES: dict[str, type[Factor]] = {
     "Potts": Potts,

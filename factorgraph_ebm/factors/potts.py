@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._jit import inlined, kernel
-from ..elementary import exp_minus, minus_log
-from ..graph.declaration import Factor, TableMap, check_arity, check_equal_domains, check_name
-from ..graph.expressions import Numbers
-from ..graph.parametrisation import Floats, Values
-from ..graph.scope import Scope
-from ..graph.slots import number_slot
-from ..graph.variables import Variable
-from .message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
-from .table_kernels import table_mixed
+from factorgraph_ebm._jit import inlined, kernel
+from factorgraph_ebm.factors.elementary import exp_minus, minus_log
+from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
+from factorgraph_ebm.factors.table_kernels import table_mixed
+from factorgraph_ebm.graph.declaration import Factor, TableMap, check_arity, check_equal_domains, check_name
+from factorgraph_ebm.graph.expressions import Numbers
+from factorgraph_ebm.graph.parametrisation import Floats, Values
+from factorgraph_ebm.graph.scope import Scope
+from factorgraph_ebm.graph.slots import number_slot
+from factorgraph_ebm.graph.variables import Variable
 
 
 class Potts(Factor):
@@ -80,7 +80,7 @@ class Potts(Factor):
     @staticmethod
     def dense_tables(penalty: Floats, states: tuple[int, ...], constants: Floats) -> Floats:
         """Return the tables of factors with these penalties, (n, *states)."""
-        return np.where(np.eye(*states, dtype=bool), 0.0, penalty[:, None, None])
+        return np.where(np.eye(states[0]) == 1.0, 0.0, penalty[:, None, None])
 
     @staticmethod
     def state_energies(
@@ -122,7 +122,7 @@ def potts_min(run, number, store, weight, constants, to_factor, out, scratch, lo
             for s in range(k):
                 x = to_factor[m + s]
                 if x < least:
-                    least, second, where = x, least, s
+                    least, second, where = x, least, U8(s)
                 elif x < second:
                     second = x
             for s in range(k):

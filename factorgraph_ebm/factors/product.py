@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._jit import inlined, kernel
-from ..errors import FactorError, ScopeError
-from ..graph.declaration import Factor, TableMap, check_name, said
-from ..graph.expressions import Constant, Numbers
-from ..graph.parametrisation import Floats, Values
-from ..graph.scope import Scope
-from ..graph.slots import number_slot
-from ..graph.variables import Variable
-from .message_kernels import SIGNATURE, MessageKernels, is_target
-from .table_kernels import table_mixed
+from factorgraph_ebm._jit import inlined, kernel
+from factorgraph_ebm.errors import FactorError, ScopeError
+from factorgraph_ebm.factors.message_kernels import SIGNATURE, MessageKernels, is_target
+from factorgraph_ebm.factors.table_kernels import table_mixed
+from factorgraph_ebm.graph.declaration import Factor, TableMap, check_name, said
+from factorgraph_ebm.graph.expressions import Constant, Numbers
+from factorgraph_ebm.graph.parametrisation import Floats, Values
+from factorgraph_ebm.graph.scope import Scope
+from factorgraph_ebm.graph.slots import number_slot
+from factorgraph_ebm.graph.variables import Variable
 
 SMALL = 16
 "entries up to which a pair is made into a table when numbers are bound"

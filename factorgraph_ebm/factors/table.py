@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FactorError, ScopeError
-from ..graph.declaration import Factor, TableMap, check_name, said
-from ..graph.expressions import Constant, Numbers
-from ..graph.parametrisation import Floats, Values
-from ..graph.scope import Scope, cell_counts
-from ..graph.slots import NumberSlot, number_slot
-from ..graph.variables import Variable
-from .message_kernels import MessageKernels
-from .table_kernels import ANY, PAIR
+from factorgraph_ebm.errors import FactorError, ScopeError
+from factorgraph_ebm.factors.message_kernels import MessageKernels
+from factorgraph_ebm.factors.table_kernels import ANY, PAIR
+from factorgraph_ebm.graph.declaration import Factor, TableMap, check_name, said
+from factorgraph_ebm.graph.expressions import Constant, Numbers
+from factorgraph_ebm.graph.parametrisation import Floats, Values
+from factorgraph_ebm.graph.scope import Scope, cell_counts
+from factorgraph_ebm.graph.slots import NumberSlot, number_slot
+from factorgraph_ebm.graph.variables import Variable
 
 _ENTRIES = 1 << 24
 "entries of one table above which `from_function` refuses: 128 MiB, and a call of the function for each"

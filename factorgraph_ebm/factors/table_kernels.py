@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import inlined, kernel
-from factorgraph_ebm.elementary import exp_minus, minus_log
+from factorgraph_ebm.factors.elementary import exp_minus, minus_log
 from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
 
 U8 = np.uint64
@@ -76,9 +76,7 @@ def pair_sum(run, number, store, weight, constants, to_factor, out, scratch, low
     k0, s0, m0 = U8(run[8]), U8(run[9]), U8(run[10])
     k1, s1, m1 = U8(run[12]), U8(run[13]), U8(run[14])
     if is_target(0, target):
-        _pair_sum_to(
-            run, number, store, weight, to_factor, out, scratch, low, high, k1, s1, m1, k0, s0, U8(0)
-        )
+        _pair_sum_to(run, number, store, weight, to_factor, out, scratch, low, high, k1, s1, m1, k0, s0, U8(0))
     if is_target(1, target):
         _pair_sum_to(
             run,
@@ -131,9 +129,7 @@ def _pair_sum_to(run, number, store, weight, to_factor, out, scratch, low, high,
                 for i in range(kf):
                     total += weight[t + i * sf + j * st] * scratch[f * kf + i]
                 if not SMALLEST < total < LARGEST:
-                    out[base + f * kt + j] = _soft_minimum(
-                        store, t + j * st, sf, kf, to_factor, mf + (low + f) * kf
-                    )
+                    out[base + f * kt + j] = _soft_minimum(store, t + j * st, sf, kf, to_factor, mf + (low + f) * kf)
 
 
 @inlined
@@ -175,7 +171,7 @@ def _soft_minimum(store, t, stride, k, x, m):  # type: ignore[no-untyped-def]
 
 
 # Any arity. The entries of a table are walked in C order of the slots; `digit`, `partial` and `place` live in scratch:
-# after slot s, partial[s + 1] is the sum of the incoming energies of slots up to s and place[s + 1] the table's element.
+# partial[s + 1] is the sum of the incoming energies of slots up to s, and place[s + 1] the element of the table.
 
 
 @kernel(*SIGNATURE)
@@ -186,9 +182,7 @@ def table_min(run, number, store, weight, constants, to_factor, out, scratch, lo
         k = run[8 + 4 * slot]
         if is_target(slot, target):
             for f in range(low, high):
-                _table_min_to(
-                    run, number, store, to_factor, out, scratch, f, slot, U8(base) + (f - low) * U8(k)
-                )
+                _table_min_to(run, number, store, to_factor, out, scratch, f, slot, U8(base) + (f - low) * U8(k))
         base += np.int64(high - low) * k
 
 
@@ -336,9 +330,7 @@ def table_mixed(run, number, store, weight, constants, to_factor, out, scratch, 
             for f in range(low, high):
                 t = run[4] if run[4] >= 0 else np.int64(number[f])
                 for j in range(k_to):
-                    out[U8(base) + (f - low) * U8(k_to) + U8(j)] = _mixed_entry(
-                        run, store, to_factor, f, slot, j, t
-                    )
+                    out[U8(base) + (f - low) * U8(k_to) + U8(j)] = _mixed_entry(run, store, to_factor, f, slot, j, t)
         base += np.int64(high - low) * k_to
 
 

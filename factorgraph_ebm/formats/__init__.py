@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy.typing as npt
 
-from ..errors import FormatError
-from ..graph import FactorGraph
-from . import bif, fg, native, uai
-from .evidence import read_evidence
-from .solution import Solution, marginal_rows, read_solution, state_indices, write_solution
-from .text import PathLike
+from factorgraph_ebm.errors import FormatError
+from factorgraph_ebm.formats import bif, fg, native, uai
+from factorgraph_ebm.formats.evidence import read_evidence
+from factorgraph_ebm.formats.solution import Solution, marginal_rows, read_solution, state_indices, write_solution
+from factorgraph_ebm.formats.text import PathLike
+from factorgraph_ebm.graph import FactorGraph
 
 __all__ = [
     "FORMATS",

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FormatError
-from .text import LIMIT_BYTES, PathLike, bytes_in_words, read_bytes, write_bytes
+from factorgraph_ebm.errors import FormatError
+from factorgraph_ebm.formats.text import LIMIT_BYTES, PathLike, bytes_in_words, read_bytes, write_bytes
 
 HEADER = "header.json"
 # The zip format cannot say "no date": a fixed one makes equal content equal bytes.

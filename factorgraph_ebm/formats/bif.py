@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ..errors import FormatError
-from ..factors import Table
-from ..graph import FactorGraph, Variable, output
-from .tables import check_sizes
-from .text import F64, PathLike, Words, read_text
+from factorgraph_ebm.errors import FormatError
+from factorgraph_ebm.factors import Table
+from factorgraph_ebm.formats.tables import check_sizes
+from factorgraph_ebm.formats.text import F64, PathLike, Words, read_text
+from factorgraph_ebm.graph import FactorGraph, Variable, output
 
 _COMMENT = re.compile(r"/\*.*?\*/|(?:(?<=\s)|^)//[^\n]*|(?<=[{};])//[^\n]*", re.DOTALL | re.MULTILINE)
 # A name may hold any sign but these: bnlearn has states such as "<5", "12+" and "Asy/Patch".

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import FactorGraph, Variable
-from .text import I64, PathLike, Words, read_text
+from factorgraph_ebm.formats.text import I64, PathLike, Words, read_text
+from factorgraph_ebm.graph import FactorGraph, Variable
 
 
 def read_evidence(path: PathLike, graph: FactorGraph) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FormatError, ParameterError, did_you_mean
-from ..factors import STRUCTURES
-from ..graph import Constant, Factor, FactorGraph, Linear, Parameter, RealNumbers, Variable
-from .archive import ArchiveWriter
-from .native_reader import NativeReader
-from .text import PathLike
+from factorgraph_ebm.errors import FormatError, ParameterError, did_you_mean
+from factorgraph_ebm.factors import STRUCTURES
+from factorgraph_ebm.formats.archive import ArchiveWriter
+from factorgraph_ebm.formats.native_reader import NativeReader
+from factorgraph_ebm.formats.text import PathLike
+from factorgraph_ebm.graph import Constant, Factor, FactorGraph, Linear, Parameter, RealNumbers, Variable
 
 FORMAT = "factorgraph_ebm"
 VERSION = 1

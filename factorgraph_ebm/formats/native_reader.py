@@ -5,11 +5,11 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ..errors import FactorGraphError, FormatError
-from ..factors import STRUCTURES
-from ..graph import Factor, FactorGraph, Linear, Parameter, Variable, latent, observed, output
-from .archive import ArchiveReader, Array
-from .text import LIMIT_BYTES, PathLike, bytes_in_words
+from factorgraph_ebm.errors import FactorGraphError, FormatError
+from factorgraph_ebm.factors import STRUCTURES
+from factorgraph_ebm.formats.archive import ArchiveReader, Array
+from factorgraph_ebm.formats.text import LIMIT_BYTES, PathLike, bytes_in_words
+from factorgraph_ebm.graph import Factor, FactorGraph, Linear, Parameter, Variable, latent, observed, output
 
 _DECLARE = {"observed": observed, "output": output, "latent": latent}
 

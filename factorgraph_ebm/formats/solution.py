@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FormatError
-from ..graph import FactorGraph, read_given
-from .text import F64, PathLike, Words, read_text, write_bytes
+from factorgraph_ebm.errors import FormatError
+from factorgraph_ebm.formats.text import F64, PathLike, Words, read_text, write_bytes
+from factorgraph_ebm.graph import FactorGraph, read_given
 
 _LOG10 = math.log(10.0)
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FormatError
-from ..factors import Table
-from ..graph import Factor, FactorGraph, output, parameter_values
-from .text import F64, I64, LIMIT_BYTES, PathLike, Words, bytes_in_words
+from factorgraph_ebm.errors import FormatError
+from factorgraph_ebm.factors import Table
+from factorgraph_ebm.formats.text import F64, I64, LIMIT_BYTES, PathLike, Words, bytes_in_words
+from factorgraph_ebm.graph import Factor, FactorGraph, output, parameter_values
 
 
 def graph_of_tables(n_states: Sequence[int], scopes: Sequence[Sequence[int]], energies: Sequence[F64]) -> FactorGraph:

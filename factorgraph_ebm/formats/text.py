@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FormatError
+from factorgraph_ebm.errors import FormatError
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]

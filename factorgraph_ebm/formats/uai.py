@@ -15,9 +15,18 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import FactorGraph
-from .tables import cells_and_tables, check_sizes, graph_of_tables
-from .text import I64, PathLike, Words, bytes_in_words, probability_words, ranges, read_text, write_bytes
+from factorgraph_ebm.formats.tables import cells_and_tables, check_sizes, graph_of_tables
+from factorgraph_ebm.formats.text import (
+    I64,
+    PathLike,
+    Words,
+    bytes_in_words,
+    probability_words,
+    ranges,
+    read_text,
+    write_bytes,
+)
+from factorgraph_ebm.graph import FactorGraph
 
 
 def read(path: PathLike) -> FactorGraph:

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import EvidenceError, did_you_mean
-from .graph import FactorGraph
-from .indexing import Cells
-from .parametrisation import Floats
-from .scope import Ints
-from .variables import Labels, Variable
+from factorgraph_ebm.errors import EvidenceError, did_you_mean
+from factorgraph_ebm.graph.graph import FactorGraph
+from factorgraph_ebm.graph.indexing import Cells
+from factorgraph_ebm.graph.parametrisation import Floats
+from factorgraph_ebm.graph.scope import Ints
+from factorgraph_ebm.graph.variables import Labels, Variable
 
 Bools = npt.NDArray[np.bool_]
 

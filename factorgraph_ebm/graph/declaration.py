@@ -11,13 +11,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FactorError, ScopeError, VariableError
-from .expressions import Constant
-from .parameters import Parameter, read_parameters
-from .parametrisation import Floats, Values
-from .scope import Ints, Scope, cell_counts
-from .slots import NumberSlot, bad_number
-from .variables import Variable
+from factorgraph_ebm.errors import FactorError, ScopeError, VariableError
+from factorgraph_ebm.graph.expressions import Constant
+from factorgraph_ebm.graph.parameters import Parameter, read_parameters
+from factorgraph_ebm.graph.parametrisation import Floats, Values
+from factorgraph_ebm.graph.scope import Ints, Scope, cell_counts
+from factorgraph_ebm.graph.slots import NumberSlot, bad_number
+from factorgraph_ebm.graph.variables import Variable
 
 
 class TableMap(NamedTuple):

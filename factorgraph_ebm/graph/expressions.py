@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FactorError
-from .indexing import as_shape, is_strided
-from .parameters import Parameter
-from .parametrisation import Floats, Parametrisation, Rename, Values, add_at, by_rows, flat_view
-from .variables import Variable
+from factorgraph_ebm.errors import FactorError
+from factorgraph_ebm.graph.indexing import as_shape, is_strided
+from factorgraph_ebm.graph.parameters import Parameter
+from factorgraph_ebm.graph.parametrisation import Floats, Parametrisation, Rename, Values, add_at, by_rows, flat_view
+from factorgraph_ebm.graph.variables import Variable
 
 Numbers = Any  # an array, a Parameter, an observed real Variable, Linear, Computed: see `as_numbers`
 

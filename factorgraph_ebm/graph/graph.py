@@ -7,12 +7,12 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FactorError, ParameterError, VariableError, did_you_mean
-from .declaration import Factor
-from .parameters import Parameter, read_parameters
-from .parametrisation import Floats
-from .scope import Ints, cell_counts
-from .variables import Variable
+from factorgraph_ebm.errors import FactorError, ParameterError, VariableError, did_you_mean
+from factorgraph_ebm.graph.declaration import Factor
+from factorgraph_ebm.graph.parameters import Parameter, read_parameters
+from factorgraph_ebm.graph.parametrisation import Floats
+from factorgraph_ebm.graph.scope import Ints, cell_counts
+from factorgraph_ebm.graph.variables import Variable
 
 
 class FactorGraph:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FactorError
-from .expressions import Constant, Numbers, as_numbers, is_sparse
-from .parameters import Parameter
-from .parametrisation import Floats, Parametrisation, Rename, Values, add_at, bounded, flat_view
-from .variables import Variable
+from factorgraph_ebm.errors import FactorError
+from factorgraph_ebm.graph.expressions import Constant, Numbers, as_numbers, is_sparse
+from factorgraph_ebm.graph.parameters import Parameter
+from factorgraph_ebm.graph.parametrisation import Floats, Parametrisation, Rename, Values, add_at, bounded, flat_view
+from factorgraph_ebm.graph.variables import Variable
 
 _WHOLE = slice(0, 1)
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ParameterError, did_you_mean
-from .indexing import Cells, as_shape, cells_key, declared_cells, index_cells, is_strided, is_whole
-from .parametrisation import Floats, Parametrisation, Values, add_at, by_rows, flat_view
+from factorgraph_ebm.errors import ParameterError, did_you_mean
+from factorgraph_ebm.graph.indexing import Cells, as_shape, cells_key, declared_cells, index_cells, is_strided, is_whole
+from factorgraph_ebm.graph.parametrisation import Floats, Parametrisation, Values, add_at, by_rows, flat_view
 
 
 class Parameter(Parametrisation):

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .indexing import Cells
+from factorgraph_ebm.graph.indexing import Cells
 
 if TYPE_CHECKING:
-    from .parameters import Parameter
-    from .variables import Variable
+    from factorgraph_ebm.graph.parameters import Parameter
+    from factorgraph_ebm.graph.variables import Variable
 
 Floats = npt.NDArray[np.float64]
 Values = Mapping[str, Floats]

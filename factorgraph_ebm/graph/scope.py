@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ScopeError
-from .expressions import is_sparse
-from .indexing import Cells, digest
-from .variables import Variable
+from factorgraph_ebm.errors import ScopeError
+from factorgraph_ebm.graph.expressions import is_sparse
+from factorgraph_ebm.graph.indexing import Cells, digest
+from factorgraph_ebm.graph.variables import Variable
 
 Ints = npt.NDArray[np.int64]
 

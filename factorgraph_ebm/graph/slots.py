@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import FactorError
-from .expressions import Numbers, as_numbers
-from .linear import Linear
-from .parametrisation import Parametrisation
-from .scope import Ints, Scope
+from factorgraph_ebm.errors import FactorError
+from factorgraph_ebm.graph.expressions import Numbers, as_numbers
+from factorgraph_ebm.graph.linear import Linear
+from factorgraph_ebm.graph.parametrisation import Parametrisation
+from factorgraph_ebm.graph.scope import Ints, Scope
 
 
 class NumberSlot(NamedTuple):

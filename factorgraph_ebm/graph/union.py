@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..errors import FactorError
-from .graph import FactorGraph
+from factorgraph_ebm.errors import FactorError
+from factorgraph_ebm.graph.graph import FactorGraph
 
 
 def union(graphs: Mapping[str, FactorGraph] | Sequence[FactorGraph]) -> FactorGraph:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import VariableError
-from .indexing import Cells, as_shape, cells_key, declared_cells, digest, index_cells, is_whole
+from factorgraph_ebm.errors import VariableError
+from factorgraph_ebm.graph.indexing import Cells, as_shape, cells_key, declared_cells, digest, index_cells, is_whole
 
 Label = str | int | float | bool
 Counts = npt.NDArray[np.int64]

@@ -336,9 +336,7 @@ def _states(row: I64) -> tuple[int, ...]:
 
 def _answer(problem: Problem, passing: Passing, runs: list[_Run], statuses: list[Status], **found: Any) -> Answer:
     chunks = problem.compiled.sample_chunk.tolist()
-    traces = [
-        {"residual": np.array(r.residuals, np.float64), "seconds": np.array(r.seconds, np.float64)} for r in runs
-    ]
+    traces = [{"residual": np.array(r.residuals, np.float64), "seconds": np.array(r.seconds, np.float64)} for r in runs]
     scaled = problem.scaled is not problem.numbers
     return Answer(
         method="bp",

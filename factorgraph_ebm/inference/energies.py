@@ -15,7 +15,7 @@ def assignment_energies(union: Union, numbers: Numbers, state: I64) -> F64:
     compiled = union.compiled
     start = compiled.variable_start[:-1].astype(np.int64)
     n_samples = len(compiled.sample_chunk)
-    total = np.bincount(compiled.variable_sample, numbers.unary[start + state], n_samples)
+    total: F64 = np.bincount(compiled.variable_sample, numbers.unary[start + state], n_samples).astype(np.float64)
     for run, kind in enumerate(union.layout.kinds):
         row = compiled.run_field[compiled.run_field_start[run] : compiled.run_field_start[run + 1]]
         n, arity = int(row[a.RUN_SIZE]), int(row[a.RUN_ARITY])

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Compiled
+from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.method import Answer, Method, Problem, Status, check_limits
 from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.polish import improve
-from factorgraph_ebm.inference.energies import assignment_energies
 
 OPTIONS = {"max_iterations": 1000}
 
@@ -68,7 +68,8 @@ def best(problem: Problem, **options: Any) -> Answer:
 def clamped(compiled: Compiled, state: I64) -> F64:
     """Messages of variables that are in these states: 0 at the state, +inf elsewhere, (message_size,)."""
     to_factor = np.full(compiled.message_size, np.inf)
-    degree = np.diff(compiled.variable_slot_start.astype(np.int64))
+    slot_start = compiled.variable_slot_start.astype(np.int64)
+    degree = slot_start[1:] - slot_start[:-1]
     owner = np.repeat(np.arange(len(state)), degree)
     to_factor[compiled.slot_message.astype(np.int64) + state[owner]] = 0.0
     return to_factor

@@ -35,7 +35,7 @@ class Passing:
         self.kernels = pointers(self.operators.kernels or [pair_min])
         self.unary = numbers.unary
         self.store = numbers.store
-        sums = any(k.__name__.endswith(("sum", "mixed")) for k in self.operators.kernels)
+        sums = any(k.name.endswith(("sum", "mixed")) for k in self.operators.kernels)
         self.weight = weights(self.store) if sums else np.zeros(0)
         self.to_variable = np.zeros(compiled.message_size)
         self.to_factor = np.zeros(compiled.message_size)
@@ -184,5 +184,3 @@ def _without_proofs(messages: F64, field: I64, start: I64) -> F64:
             rows = kept[m : m + n * k].reshape(n, k)
             rows[~np.isfinite(rows).all(axis=1)] = 0.0
     return kept
-
-

@@ -27,8 +27,8 @@ from factorgraph_ebm.inference import bp, check_options
 from factorgraph_ebm.inference.answered import Answered
 from factorgraph_ebm.inference.asking import read_beta, read_samples, refuse_missing
 from factorgraph_ebm.inference.energies import assignment_energies
-from factorgraph_ebm.inference.method import Answer, Problem, Status
 from factorgraph_ebm.inference.messages import Messages
+from factorgraph_ebm.inference.method import Answer, Problem, Status
 from factorgraph_ebm.inference.passing import Passing
 
 Message = tuple[str, str]
@@ -174,8 +174,8 @@ class _Watched:
                     continue
                 key = str(self.graph.keys[g.key])
                 for member, position in zip(place.members.tolist(), place.position.tolist()):
-                    index = ", ".join(str(i) for i in np.unravel_index(member, g.factor.shape)) if g.factor.shape else ""
-                    names[position] = f"{key}[{index}]" if index else key
+                    index = ", ".join(str(i) for i in np.unravel_index(member, g.factor.shape))
+                    names[position] = f"{key}[{index}]" if g.factor.shape else key
         return names
 
     def name(self, slot: int, to_factor: bool) -> Message:
