@@ -129,7 +129,7 @@ class _Reader:
             return []
         if to_factor:
             return [self._rest(found)]
-        return [at_least_zero(own_energies(self.slots, found, self.values, self.states))]
+        return [at_least_zero(own_energies(self.answered, self.sample, self.slots, found))]
 
     def _engine_rows(self, found: Found, *, to_factor: bool) -> list[F64]:
         answered, place = self.answered, found.place
@@ -195,7 +195,7 @@ class _Reader:
         """What a variable tells a factor that was folded into it: everything but the factor's own energies."""
         answered, compiled = self.answered, self.answered.compiled
         assert answered.answer.messages is not None
-        own = own_energies(self.slots, found, self.values, self.states)
+        own = own_energies(answered, self.sample, self.slots, found)
         variable = np.broadcast_to(found.place.variable[found.row], (len(own),))
         finite, forbidding = folded_totals(answered, self.sample)
         at = answered.start[variable][:, None] + np.arange(own.shape[1])
@@ -252,10 +252,12 @@ def pick(slots: Slots, found: Found, values: Values, index: tuple[I64, ...]) -> 
     return entries
 
 
-def own_energies(slots: Slots, found: Found, values: Values, states: I64) -> F64:
+def own_energies(answered: Answered, sample: int, slots: Slots, found: Found) -> F64:
     """Energies of folded factors over their one free slot, given cells in their states, (n, K)."""
-    index = entries_of(slots, found, states, found.place.states)
-    energies = pick(slots, found, values, index)
+    index = entries_of(slots, found, answered.given[sample].states, found.place.states)
+    energies = pick(slots, found, answered.values[sample], index)
+    if answered.answer.message_beta == 0.0:
+        energies = times_beta(energies, 0.0)  # as all messages at beta = 0: what is allowed counts alike
     return np.broadcast_to(energies, (len(found.members), *found.place.states)).copy()
 
 
@@ -268,7 +270,7 @@ def folded_totals(answered: Answered, sample: int) -> tuple[F64, I64]:
         slots = slots_of(graph, position)
         for found in answered.located(sample, position):
             if found.place.position is None and found.place.contribution.slots:
-                own = own_energies(slots, found, answered.values[sample], answered.given[sample].states)
+                own = own_energies(answered, sample, slots, found)
                 variable = np.broadcast_to(found.place.variable[found.row], (len(own),))
                 at = answered.start[variable][:, None] + np.arange(own.shape[1])
                 is_inf = np.isinf(own)
