@@ -23,16 +23,14 @@ from factorgraph_ebm.engine.residual import make_queue
 from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.method import Answer, Method, Problem, Status, check_limits
+from factorgraph_ebm.inference.minimisers import count_minimisers
 from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.polish import improve
-from factorgraph_ebm.inference.tables import run_tables
 
 SCHEDULES = ("sequential", "flooding", "residual")
 OPTIONS = {"schedule": "sequential", "damping": 0.0, "tolerance": 1e-8, "max_iterations": None, "stop": None}
 SWEEPS = {True: 200, False: 1000}
 "iterations by default, minimising or summing: min-sum that has not settled after some hundreds seldom will"
-TIE = 1e-9
-"min-marginals within this of the least, relative to the energy, count as ties at beta = inf"
 
 
 class _Run:
@@ -100,10 +98,10 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         )
     state = _decode(problem, passing, exact)
     least = assignment_energies(problem.union, problem.numbers, state)
-    probabilities, count = _minimisers(problem, passing, belief, least)
+    probabilities, count, joint = count_minimisers(problem, passing, belief, least)
     return _answer(
         problem, passing, runs, statuses, marginals=probabilities, least_energy=least,
-        log_count=np.where(exact, count, np.nan), states=state,
+        log_count=np.where(exact, count, np.nan), states=state, joint=joint,
     )  # fmt: skip
 
 
@@ -270,68 +268,6 @@ def _clamped_free_energies(problem: Problem, state: I64) -> F64:
         # F = -(1/beta) log count: -inf as beta -> 0, unless a single configuration is allowed.
         return np.where(free == np.inf, np.inf, np.where(free < -1e-9, -np.inf, 0.0))
     return free / problem.beta
-
-
-def _minimisers(problem: Problem, passing: Passing, belief: F64, least: F64) -> tuple[F64, F64]:
-    """Uniform over the minimisers, and the log of their number, (unary_size,) and (N,); exact on forests."""
-    compiled = problem.compiled
-    layout = problem.union.layout
-    start = compiled.variable_start.astype(np.int64)
-    owner = np.repeat(np.arange(len(start) - 1), np.diff(start))
-    lowest = np.minimum.reduceat(belief, start[:-1]) if len(belief) else np.zeros(0)
-    tie = TIE * np.maximum(1.0, np.where(np.isfinite(least), np.abs(least), 0.0))
-    with np.errstate(invalid="ignore"):
-        tied = belief - lowest[owner] <= tie[compiled.variable_sample[owner]]
-    tied[~np.isfinite(belief)] = False
-    unary = np.where(tied, 0.0, np.inf)
-    if not compiled.sample_forest.all():
-        # On loops min-marginals are estimates: uniform over the tied states of each variable by itself.
-        share = tied / np.maximum(np.bincount(owner, tied, len(start) - 1), 1.0)[owner]
-    field = compiled.run_field.copy()
-    field_start = compiled.run_field_start
-    number = np.zeros(sum(int(field[s]) for s in field_start[:-1]), np.uint64)
-    store: list[F64] = []
-    at = 0
-    for run in range(len(layout.kinds)):
-        row = field[field_start[run] : field_start[run + 1]]
-        n, arity = int(row[a.RUN_SIZE]), int(row[a.RUN_ARITY])
-        table = run_tables(problem.union, problem.numbers, run).reshape(n, *_states(row))
-        for s in range(arity):
-            k, m = int(row[a.RUN_HEADER + 4 * s]), int(row[a.RUN_HEADER + 4 * s + a.SLOT_MESSAGE])
-            shape = [n] + [1] * arity
-            shape[s + 1] = k
-            table = table + passing.to_factor[m : m + n * k].reshape(shape)
-        flat = table.reshape(n, -1)
-        sample = compiled.variable_sample[compiled.scope[row[a.RUN_SCOPE] : row[a.RUN_SCOPE] + n]]
-        with np.errstate(invalid="ignore"):
-            kept = flat - flat.min(axis=1, keepdims=True) <= tie[sample][:, None]
-        store.append(np.where(kept & np.isfinite(flat), 0.0, np.inf).ravel())
-        entries = flat.shape[1]
-        number[row[a.RUN_FACTOR] : row[a.RUN_FACTOR] + n] = at + entries * np.arange(n)
-        at += n * entries
-        row[a.RUN_SHARED] = -1
-        stride = entries
-        for s in range(arity):
-            stride //= int(row[a.RUN_HEADER + 4 * s])
-            row[a.RUN_HEADER + 4 * s + a.SLOT_STRIDE] = stride
-    counting = layout._replace(
-        compiled=compiled._replace(run_field=field, factor_number=number), kinds=("Table",) * len(layout.kinds)
-    )
-    numbers = Numbers(unary, np.concatenate([*store, np.zeros(0)]))
-    count = Passing(counting, numbers, minimize=False)
-    steps = sequential(counting, count.operators)
-    count.run(steps, 0, int(steps.start[-1]), 0.0)
-    count.send()
-    beliefs = count.beliefs()
-    probabilities = count.probabilities(beliefs)
-    if not compiled.sample_forest.all():
-        exact = compiled.sample_forest[compiled.variable_sample[owner]]
-        probabilities = np.where(exact, probabilities, share)
-    return probabilities, -count.free_energies(beliefs)
-
-
-def _states(row: I64) -> tuple[int, ...]:
-    return tuple(int(k) for k in row[a.RUN_HEADER :: a.SLOT_FIELDS])
 
 
 def _answer(problem: Problem, passing: Passing, runs: list[_Run], statuses: list[Status], **found: Any) -> Answer:
