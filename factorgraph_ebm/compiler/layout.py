@@ -145,7 +145,7 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
         sample_exact=sample_exact,
         cell_variable=np.where(is_free, rank[cells.free], -1) if len(is_free) else np.zeros(0, np.int64),
         sample_cell_start=cells.start,
-        ground=rank[n_free:],
+        ground=rank[n_free:].copy(),
         message_size=message_size,
         unary_size=int(variable_start[-1]),
         store_size=store_size,

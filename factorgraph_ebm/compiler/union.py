@@ -79,10 +79,10 @@ class Union:
         self._folded_folds = [self._fold_unary(p, cells) for p in folded]
         self.folds = [*self._folded_folds, *self._fold_derived()]
         # Arrays as long as the graph that nobody reads again go: what stays is about 40 bytes a factor.
-        self._joint = [p._replace(columns=p.columns[:, :0]) for p in joint]
-        self._folded = [p._replace(columns=p.columns[:, :0]) for p in folded]
+        self._joint = [p._replace(columns=p.columns[:, :0].copy()) for p in joint]
+        self._folded = [p._replace(columns=p.columns[:, :0].copy()) for p in folded]
         self._piece_sizes = [p.cells.shape[1] for p in self._pieces]
-        self._pieces = [p._replace(cells=p.cells[:, :0]) for p in self._pieces]
+        self._pieces = [p._replace(cells=p.cells[:, :0].copy()) for p in self._pieces]
 
     @property
     def compiled(self) -> Compiled:
@@ -148,7 +148,7 @@ class Union:
     def bind(self, values: Sequence[Values], states: I64) -> Numbers:
         """The numbers of this union.
 
-        `values`: of each sample, parameters and observed reals by name (one Mapping may stand in all places).
+        `values`: of each sample, parameters (the same for all) and observed reals by name; one Mapping may stand in all places.
         `states`: (N,) state of every given union cell, anything elsewhere.
         """
         store = np.zeros(self.store_size)
