@@ -299,7 +299,7 @@ def rank(
     samples = read_samples(graph, given, parameters)
     beta = read_beta(beta)
     summing = _sums(latent, beta)
-    how = _read_how(keywords)
+    how = How.of(keywords)
     both: list[Given] = []
     asked: list[Bool] = []
     for g, known in zip(samples.graphs, samples.given):
@@ -336,11 +336,6 @@ def _sums(latent: str, beta: float) -> bool:
     if latent not in ("minimize", "marginalize"):
         raise MethodError(f'latent= is "minimize" or "marginalize", not {latent!r}.')
     return latent == "marginalize" and beta < math.inf
-
-
-def _read_how(keywords: Mapping[str, Any]) -> How:
-    named = {name: keywords[name] for name in How._fields if name in keywords and name != "options"}
-    return How(**named, options={name: value for name, value in keywords.items() if name not in named})
 
 
 def _together(graph: FactorGraph, known: Given, said: Given, what: str) -> Given:

@@ -6,6 +6,7 @@ To add one: write `inference/<name>.py` with a `METHOD`, and add it to `METHODS`
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from factorgraph_ebm.arrays import Compiled
 from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.inference.bp import METHOD as BP
 from factorgraph_ebm.inference.enumerate import METHOD as ENUMERATE
@@ -19,13 +20,19 @@ SMALL = 1 << 16
 'entries of all joint tables up to which "auto" enumerates what is not a forest'
 
 
-def choose(problem: Problem, options: Collection[str]) -> Method:
-    """The method for `auto`: messages where they are exact, enumeration where that is small, else loopy messages."""
-    compiled = problem.compiled
-    exact = compiled.sample_exact if problem.minimize else compiled.sample_forest
-    if exact.all() or not set(options) <= set(ENUMERATE.options):
-        return BP
-    return ENUMERATE if entries(compiled)[1] <= SMALL else BP
+def choose(compiled: Compiled, minimize: bool, options: Collection[str]) -> tuple[Method, str]:
+    """The method for `auto`, and why: messages where they are exact, enumeration where that is small, else messages."""
+    exact = compiled.sample_exact if minimize else compiled.sample_forest
+    if exact.all():
+        return BP, "a forest, in one sweep up and down"
+    why = "what is summed cannot go first" if minimize and compiled.sample_forest.all() else "not a forest"
+    if not set(options) <= set(ENUMERATE.options):
+        return BP, f"{why}, and its options are given"
+    total = entries(compiled)[1]
+    if total <= SMALL:
+        return ENUMERATE, f"{why}, and all its joint tables have {total:,.0f} entries"
+    size = f"{total:,.0f}" if total < 1e15 else f"{total:.0e}"
+    return BP, f"{why}, and joint tables of {size} entries are too many to enumerate"
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
@@ -50,7 +57,7 @@ def run(name: str, problem: Problem, options: Mapping[str, Any]) -> Answer:
     ------
     MethodError : the method cannot answer this question.
     """
-    method = choose(problem, options) if name == "auto" else METHODS[name]
+    method = choose(problem.compiled, problem.minimize, options)[0] if name == "auto" else METHODS[name]
     solve = method.best if problem.minimize else method.marginals
     if solve is None:
         able = [m for m in METHODS.values() if (m.best if problem.minimize else m.marginals) is not None]

@@ -10,6 +10,7 @@ import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Numbers, Values
 from factorgraph_ebm.compiler.union import Place
+from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.graph.assignment import Given
 from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.graph import FactorGraph
@@ -63,6 +64,34 @@ class Answered:
         """Messages in nats of the declared energies; at beta = 0 they stay logs of counts."""
         scale = self.answer.message_beta
         return energies if scale in (0.0, 1.0, np.inf) else energies / scale
+
+    @cached_property
+    def incoming(self) -> F64:
+        """Sum of the messages to each variable, in the units of the engine, (unary_size,)."""
+        messages, compiled = self.answer.messages, self.compiled
+        assert messages is not None
+        total = np.zeros(compiled.unary_size)
+        first = compiled.variable_slot_start.astype(np.int64)
+        owner = np.repeat(np.arange(len(first) - 1), first[1:] - first[:-1])
+        count = self.start[owner + 1] - self.start[owner]
+        for k in np.unique(count).tolist():
+            chosen = count == k
+            rows = compiled.slot_message[chosen].astype(np.int64)[:, None] + np.arange(k)
+            np.add.at(total, self.start[owner[chosen]][:, None] + np.arange(k), messages.to_variable[rows])
+        return total
+
+    @cached_property
+    def excess(self) -> F64:
+        """Energy above the least with each state of each variable, by min-sum, (unary_size,)."""
+        if self.answer.excess is not None:
+            return self.answer.excess()
+        if self.answer.messages is None:
+            raise MethodError(f'method "{self.answer.method}" has no min-marginals. Write method="bp" or "enumerate".')
+        belief = self.problem.numbers.unary + self.incoming
+        low = np.minimum.reduceat(belief, self.start[:-1]) if len(belief) else np.zeros(0)
+        shift = np.where(np.isfinite(low), low, 0.0)
+        above: F64 = belief - np.repeat(shift, self.start[1:] - self.start[:-1])
+        return above
 
     def variables(self, sample: int) -> I64:
         """Engine variable of each cell of a sample, (n_cells,), -1 where given."""

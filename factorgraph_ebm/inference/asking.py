@@ -63,17 +63,28 @@ class How(NamedTuple):
     progress: bool = False
     options: Mapping[str, Any] = {}
 
+    @classmethod
+    def of(cls, keywords: Mapping[str, Any]) -> How:
+        """The keywords of a verb: the common ones by name, the others options of the method."""
+        named = {name: keywords[name] for name in cls._fields if name in keywords and name != "options"}
+        return cls(**named, options={name: value for name, value in keywords.items() if name not in named})
+
+
+def read_evidence(graph: Graphs, given: Evidence, what: str = "given") -> tuple[list[FactorGraph], list[Given], bool]:
+    """Pair graphs with dicts (L1) and read them. Raises EvidenceError."""
+    graphs, dicts, is_list = _pair(graph, given, what)
+    return graphs, [read_given(g, d, what=what) for g, d in zip(graphs, dicts)], is_list
+
 
 def read_samples(graph: Graphs, given: Evidence, parameters: Parameters, what: str = "given") -> Samples:
-    """Pair graphs with dicts (L1) and read them.
+    """Pair graphs with dicts, read them, and find the value of every parameter.
 
     Raises
     ------
     EvidenceError : lists of unequal length, or what is given does not fit.
     ParameterError : a parameter has no value, or a value of another shape; a name that no graph declares.
     """
-    graphs, dicts, is_list = _pair(graph, given, what)
-    read = [read_given(g, d, what=what) for g, d in zip(graphs, dicts)]
+    graphs, read, is_list = read_evidence(graph, given, what)
     values = _parameter_values(graphs, parameters)
     return Samples(graphs, read, [with_reals(v, g) for v, g in zip(values, read)], is_list)
 
@@ -198,6 +209,13 @@ def _check_threads(threads: Any) -> None:
         raise MethodError(f"threads= is None or an int from 1, not {threads!r}.")
 
 
+def samples_of(graphs: Sequence[FactorGraph], given: Sequence[Given], soft: Sequence[Bool | None]) -> list[Sample]:
+    """The samples of a union."""
+    return [
+        Sample(g, known.known if known.known.any() else None, mask) for g, known, mask in zip(graphs, given, soft)
+    ]
+
+
 def answer_samples(
     samples: Samples, soft: Sequence[Bool | None], *, minimize: bool, beta: float, how: How
 ) -> Answered | None:
@@ -207,12 +225,7 @@ def answer_samples(
     _check_threads(how.threads)
     if not samples.graphs:
         return None
-    union = compile_union(
-        [
-            Sample(g, known.known if known.known.any() else None, mask)
-            for g, known, mask in zip(samples.graphs, samples.given, soft)
-        ]
-    )
+    union = compile_union(samples_of(samples.graphs, samples.given, soft))
     states = np.concatenate([known.states for known in samples.given])
     bound = union.bind(samples.values, states)
     any_soft = bool(union.compiled.variable_soft.any())

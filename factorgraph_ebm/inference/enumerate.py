@@ -131,12 +131,27 @@ def best(problem: Problem) -> Answer:
         free[compiled.variable_sample[members[0]]] += values[where]
         for i, s in zip(hard, np.unravel_index(where, chosen)):
             state[axes[i]] = int(s)
+
+    def excess() -> F64:
+        """Least energy with each state of each variable, above the least of its component, (unary_size,)."""
+        found = np.zeros(compiled.unary_size)
+        for c, members in enumerate(joint.members):
+            axes = joint.axes(c)
+            energy = joint.energies(c)
+            low = energy.min() if energy.min() < np.inf else 0.0
+            for v in members:
+                if v in axes:
+                    gone = tuple(i for i in range(len(axes)) if axes[i] != v)
+                    found[joint.start[v] : joint.start[v + 1]] = energy.min(axis=gone) - low
+        return found
+
     scale = problem.beta if problem.any_soft and problem.beta not in (0.0, np.inf) else 1.0
     return Answer(
         **_proved(compiled, free == np.inf),
         states=state,
         free_energy=free / scale if problem.any_soft else None,
         message_beta=scale,
+        excess=excess,
     )
 
 

@@ -193,8 +193,7 @@ class _Reader:
 
     def _rest(self, found: Found) -> F64:
         """What a variable tells a factor that was folded into it: everything but the factor's own energies."""
-        answered, compiled = self.answered, self.answered.compiled
-        assert answered.answer.messages is not None
+        answered = self.answered
         own = own_energies(answered, self.sample, self.slots, found)
         variable = np.broadcast_to(found.place.variable[found.row], (len(own),))
         finite, forbidding = folded_totals(answered, self.sample)
@@ -202,13 +201,7 @@ class _Reader:
         is_inf = np.isinf(own)
         rest = finite[at] - np.where(is_inf, 0.0, own)
         rest[forbidding[at] > is_inf] = np.inf
-        first = compiled.variable_slot_start.astype(np.int64)
-        degree = first[variable + 1] - first[variable]
-        owner = np.repeat(np.arange(len(variable)), degree)
-        slot = np.repeat(first[variable] - np.cumsum(degree) + degree, degree) + np.arange(len(owner))
-        rows = compiled.slot_message[slot].astype(np.int64)[:, None] + np.arange(own.shape[1])
-        np.add.at(rest, owner, answered.unscaled(answered.answer.messages.to_variable[rows]))
-        return at_least_zero(rest)
+        return at_least_zero(rest + answered.unscaled(answered.incoming[at]))
 
 
 class _Rows:

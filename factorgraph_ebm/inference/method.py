@@ -114,6 +114,8 @@ class Answer(NamedTuple):
     "(N,) residual, energy, bound, seconds by iteration"
     joint: Callable[[int], F64] | None = None
     "factor marginals of a run, where the method knows better than its messages"
+    excess: Callable[[], F64] | None = None
+    "least energy with each state, above the least, (unary_size,), where messages do not tell"
 
 
 class Method(NamedTuple):
