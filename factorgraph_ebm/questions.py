@@ -39,6 +39,7 @@ from factorgraph_ebm.inference.asking import (
 )
 from factorgraph_ebm.inference.belief import MarginalsResult
 from factorgraph_ebm.inference.declared import declared_energies, declared_energy
+from factorgraph_ebm.inference.joints import find_joints
 from factorgraph_ebm.inference.method import Status
 from factorgraph_ebm.inference.result import MinimizeResult
 
@@ -130,6 +131,7 @@ def marginals(
     *,
     asked: Asked = None,
     beta: float = 1.0,
+    joint: Sequence[tuple[Any, ...]] = (),
     parameters: Parameters = None,
     method: str = "auto",
     start: Any = None,
@@ -145,6 +147,7 @@ def marginals(
     Parameters
     ----------
     beta : inverse temperature, 0 to inf
+    joint : tuples of single variables, such as [(y[0], y[9])], whose joint marginals `belief.joint` shall have
     graph, given, asked, parameters, method, start, time_limit, threads, progress, options : as in `minimize`
 
     Returns
@@ -176,7 +179,10 @@ def marginals(
         asked_cells(g, known, asked)
     how = How(method, start, time_limit, threads, progress, options)
     answered = answer_samples(samples, [None] * len(samples.graphs), minimize=False, beta=beta, how=how)
-    results = [MarginalsResult(answered, i) for i in range(len(samples.graphs))] if answered is not None else []
+    results: list[MarginalsResult] = []
+    if answered is not None:
+        joints = find_joints(answered, joint, how) if joint else [None] * len(samples.graphs)
+        results = [MarginalsResult(answered, i, each) for i, each in enumerate(joints)]
     warn_of(answered, results)
     return results if samples.is_list else results[0]
 

@@ -11,8 +11,10 @@ import numpy.typing as npt
 from factorgraph_ebm.errors import EvidenceError
 from factorgraph_ebm.graph.assignment import read_states
 from factorgraph_ebm.graph.variables import Variable
+from factorgraph_ebm.inference.answered import Answered
 from factorgraph_ebm.inference.declared import declared_energy
 from factorgraph_ebm.inference.factor_marginals import FactorMarginals
+from factorgraph_ebm.inference.joints import Joints
 from factorgraph_ebm.inference.method import Status
 from factorgraph_ebm.inference.result import Result
 
@@ -30,6 +32,7 @@ class MarginalsResult(Result):
     log_partition : log sum exp(-beta E), nats; Bethe's approximation where not exact
     free_energy : -log_partition / beta, and its limits at beta 0 and inf
     log_partition_bounds : (lower, upper), None where unknown
+    joint : Mapping, tuple of variables -> (*states,), those asked for with `joint=`
     factor_marginals : Mapping, factor key -> (*group shape, *state shape)
     status, method, iterations, residual, converged, exact, trace, messages : see `Result`
 
@@ -42,7 +45,11 @@ class MarginalsResult(Result):
     (array([0.75, 0.25]), 0.25)
     """
 
-    __slots__ = ()
+    __slots__ = ("_joint",)
+
+    def __init__(self, answered: Answered, sample: int, joint: Joints | None = None) -> None:
+        super().__init__(answered, sample)
+        self._joint = joint
 
     def __getitem__(self, key: Any) -> Array:
         state: Any = None
@@ -129,6 +136,12 @@ class MarginalsResult(Result):
         """Factor key -> (*group shape, *state shape), computed when read."""
         self._refuse_infeasible()
         return FactorMarginals(self._answered, self._sample)
+
+    @property
+    def joint(self) -> Joints:
+        """Joint marginals asked for with `joint=`: tuple of variables -> (*states,), in their order."""
+        self._refuse_infeasible()
+        return Joints(self._graph, (), {}) if self._joint is None else self._joint
 
     def check(self) -> MarginalsResult:
         """Return this result, or raise if it is infeasible or did not converge. See `Result.check`."""

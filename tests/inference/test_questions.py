@@ -263,3 +263,57 @@ def test_progress_shows_and_goes(capfd):
 def test_results_do_not_depend_on_threads():
     for threads in (1, 2, 64):
         assert fg.minimize(chain(), threads=threads).energy == fg.minimize(chain()).energy
+
+
+def test_joints_of_cells_near_and_far():
+    graph = chain(5)
+    y, joint = graph["y"], brute(graph)
+    pairs = [(y[0], y[4]), (y[4], y[2], y[0]), (y[1], y[1])]
+    for beta in (0.0, 0.7, 1.0):
+        for method in ("auto", "enumerate"):
+            belief = fg.marginals(graph, joint=pairs, beta=beta, method=method)
+            for pair, cells in zip(pairs, [[0, 4], [4, 2, 0], [1, 1]], strict=True):
+                np.testing.assert_allclose(belief.joint[pair], joint.joint_marginal(cells, beta), atol=1e-12)
+    some = fg.marginals(graph, [{y[4]: "B"}, {}], joint=pairs[:1])
+    np.testing.assert_allclose(some[0].joint[y[0], y[4]][:, 1], some[0]["y"][0], atol=1e-12)
+    assert list(some[1].joint) == pairs[:1] and some[1].joint[y[0], y[4]].shape == (3, 3)
+    with pytest.raises(KeyError, match="was not asked for"):
+        some[0].joint[y[0], y[1]]
+    with pytest.raises(fg.EvidenceError, match="single"):
+        fg.marginals(graph, joint=[("y", y[0])])
+    loopy = fg.marginals(grid(8), method="bp", joint=[(grid(8)["y"][0, 0], grid(8)["y"][7, 7])])
+    with pytest.raises(fg.MethodError, match="not exact"):
+        loopy.joint[grid(8)["y"][0, 0], grid(8)["y"][7, 7]]
+
+
+def test_min_marginals():
+    graph = chain(4)
+    y = graph["y"]
+    joint = brute(graph, {("y", 1): 2})
+    for method in ("bp", "enumerate"):
+        found = fg.min_marginals(graph, {y[1]: "C"}, method=method)
+        np.testing.assert_allclose(found["y"], joint.min_marginals()["y"], rtol=1e-12)
+        np.testing.assert_array_equal(found[y[2:]], found["y"][2:])
+        assert found["y"].min() == fg.minimize(graph, {y[1]: "C"}).energy and found.exact
+    assert len(fg.min_marginals([graph, graph])) == 2
+    with pytest.raises(fg.MethodError, match="min-marginals"):
+        fg.min_marginals(graph, method="icm")["y"]
+    one = fg.output("one", n_states=2)
+    impossible = fg.FactorGraph([fg.Table([one], energies=[math.inf, math.inf])])
+    with pytest.raises(fg.InfeasibleError):
+        fg.min_marginals(impossible)["one"]
+
+
+def test_a_plan_is_what_runs():
+    for graph in (chain(), grid(3), grid(20)):
+        for question, verb in (("minimize", fg.minimize), ("marginals", fg.marginals)):
+            plan = fg.plan(graph, question)
+            answer = quietly(verb, graph)
+            assert plan.method == answer.method and plan.method in str(plan)
+            assert answer.exact or not plan.exact
+    assert "not a forest" in fg.plan(grid(20)).reason
+    w = fg.Parameter("w", 2)
+    assert fg.plan(fg.FactorGraph([fg.Table([fg.output("y", n_states=2)], energies=w)])).exact  # no number is read
+    assert fg.plan(chain(), method="icm") == ("icm", "as was asked for", False)
+    with pytest.raises(fg.MethodError, match="question="):
+        fg.plan(chain(), "best")
