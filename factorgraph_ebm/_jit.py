@@ -209,7 +209,13 @@ def _cache_class() -> Any:
 
         def _save_overload(self, signature: Any, data: Any) -> None:
             try:
-                super()._save_overload(signature, data)  # type: ignore[no-untyped-call]
+                try:
+                    super()._save_overload(signature, data)  # type: ignore[no-untyped-call]
+                except OSError:
+                    raise
+                except Exception:  # an index that cannot be read, cut short by a crash: begin a new one
+                    self.flush()  # type: ignore[no-untyped-call]
+                    super()._save_overload(signature, data)  # type: ignore[no-untyped-call]
             except OSError as error:
                 warnings.warn(f"kernel cache not written: {error}", RuntimeWarning)
 
@@ -224,9 +230,8 @@ def _cache_directory() -> str | None:
     home = os.path.expanduser("~")
     if os.path.isabs(home):
         roots.append(os.path.join(home, ".cache"))
-    roots.append(os.path.join(tempfile.gettempdir(), f"factorgraph-ebm-{os.getuid() if hasattr(os, 'getuid') else ''}"))
     digest = _source_digest()
-    for root in filter(None, roots):
+    for root in filter(None, [*roots, _temporary()]):
         directory = os.path.join(root, "factorgraph_ebm", digest)
         if _is_private_and_writable(directory):
             return directory
@@ -236,6 +241,14 @@ def _cache_directory() -> str | None:
         RuntimeWarning,
     )
     return None
+
+
+def _temporary() -> str | None:
+    try:
+        user = os.getuid() if hasattr(os, "getuid") else ""
+        return os.path.join(tempfile.gettempdir(), f"factorgraph-ebm-{user}")
+    except OSError:  # there is no temporary directory
+        return None
 
 
 def _is_private_and_writable(directory: str) -> bool:

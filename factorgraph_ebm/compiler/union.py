@@ -148,7 +148,8 @@ class Union:
     def bind(self, values: Sequence[Values], states: I64) -> Numbers:
         """The numbers of this union.
 
-        `values`: of each sample, parameters (the same for all) and observed reals by name; one Mapping may stand in all places.
+        `values`: of each sample, parameters (the same for all) and observed reals by name; one Mapping may stand in
+        all places.
         `states`: (N,) state of every given union cell, anything elsewhere.
         """
         store = np.zeros(self.store_size)
