@@ -1,0 +1,88 @@
+"""What a user finds under `fg.`, and what `import factorgraph_ebm` costs."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import factorgraph_ebm as fg
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+CONTRACT = """
+    observed output latent Variable FactorGraph union from_networkx to_networkx
+    Table Potts Product
+    Parameter Linear Computed
+    minimize marginals log_partition rank energy factor_energies min_marginals plan steps
+    read read_evidence write
+    Status
+    FactorGraphError VariableError ScopeError FactorError ParameterError EvidenceError MethodError
+    WidthTooLargeError FormatError InfeasibleError ConvergenceWarning
+""".split()
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_every_name_of_the_contract_is_exported(name):
+    assert name in fg.__all__
+    assert getattr(fg, name).__doc__
+
+
+def test_the_public_names_are_sorted_and_exist():
+    assert list(fg.__all__) == sorted(fg.__all__)
+    assert all(hasattr(fg, name) for name in fg.__all__)
+
+
+def fresh(code, **environment):
+    """Run `code` in a new interpreter and return what it prints as JSON."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_import_is_quick_and_loads_nothing_heavy():
+    code = """
+import json, sys, time
+start = time.perf_counter()
+import factorgraph_ebm
+seconds = time.perf_counter() - start
+heavy = ["matplotlib", "networkx", "numba", "scipy", "sklearn", "tqdm"]
+print(json.dumps([seconds, [name for name in heavy if name in sys.modules]]))
+"""
+    runs = [fresh(code) for _ in range(3)]
+    # The budget is 0.5 s; the best of three, since other work shares the machine.
+    assert min(seconds for seconds, _ in runs) < 0.5
+    assert runs[0][1] == []
+
+
+def test_import_without_a_home_directory():
+    code = "import os; os.environ.pop('HOME', None); import factorgraph_ebm; print('true')"
+    assert fresh(code) is True
+
+
+def test_the_example_of_the_readme_runs(capsys):
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1
+    scope = {}
+    exec(blocks[0], scope)
+    wrong_before = (scope["noisy"] != scope["clean"]).sum()
+    wrong_after = (scope["best"]["y"] != scope["clean"]).sum()
+    assert wrong_after < wrong_before / 4
+    assert str(scope["best"].energy) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["demo", "test"])
+def test_the_readme_keeps_the_commands_that_ci_reads(command):
+    readme = (ROOT / "README.md").read_text()
+    found = re.findall(rf"^<!-- command: {command} -->\n```sh\n(.+)\n```$", readme, re.MULTILINE)
+    assert len(found) == 1
+    assert found[0].startswith("python3 -m venv --clear .venv-")
