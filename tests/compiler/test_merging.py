@@ -105,6 +105,17 @@ def test_many_copies_of_one_scope(rng):
     assert compiled.sample_forest.all() and len(scopes(compiled)) == 199
 
 
+def test_wide_scopes_are_told_apart(rng):
+    """200 ** 11 does not fit 64 bits: sets of eleven cells are compared all the same."""
+    y = fg.output("y", shape=200, n_states=2)
+    table = np.zeros((2,) * 11)
+    one = np.arange(150, 161)
+    for other, number in ((rng.permutation(one), 1), (np.append(one[:-1], 199), 2), (np.append(7, one[1:]), 2)):
+        compiled = compiled_of(fg.Table([*y[one]], table), fg.Table([*y[other]], table))
+        assert len(scopes(compiled)) == number
+        assert compiled.sample_forest.tolist() == [number == 1]
+
+
 def components(graph, known):
     """Sets of free cells that hang together."""
     groups = [{c} for c in np.flatnonzero(~known)]
