@@ -25,10 +25,19 @@ from factorgraph_ebm.factors import Potts, Product, Table
 from factorgraph_ebm.graph import Computed, FactorGraph, Linear, Parameter, Variable, latent, observed, output, union
 
 if TYPE_CHECKING:
+    from factorgraph_ebm.formats import read, read_evidence, write
+    from factorgraph_ebm.inference.belief import MarginalsResult
+    from factorgraph_ebm.inference.min_marginals import min_marginals
+    from factorgraph_ebm.inference.planning import plan
+    from factorgraph_ebm.inference.result import MinimizeResult, Status
+    from factorgraph_ebm.inference.steps import steps
     from factorgraph_ebm.interop import from_networkx, to_networkx
+    from factorgraph_ebm.questions import energy, factor_energies, log_partition, marginals, minimize, rank
 
 # Loaded on first use: these need numba, scipy.sparse or networkx, which take longer to import than all the rest.
 _LAZY = {
+    "MarginalsResult": "inference.belief",
+    "MinimizeResult": "inference.result",
     "Status": "inference.result",
     "energy": "questions",
     "factor_energies": "questions",
@@ -56,7 +65,9 @@ __all__ = [
     "FormatError",
     "InfeasibleError",
     "Linear",
+    "MarginalsResult",
     "MethodError",
+    "MinimizeResult",
     "Parameter",
     "ParameterError",
     "Potts",

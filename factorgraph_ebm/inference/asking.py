@@ -317,7 +317,8 @@ def warn_of(answered: Answered | None, results: Sequence[Result], *, stacklevel:
     violating = [] if not isinstance(results[0], MinimizeResult) else _violating(answered)
     if violating:
         first = violating[0]
-        name = violated_factor(answered.graphs[first], answered.values[first], answered.states(first))
+        states = answered.states(first)
+        name = "every completion" if (states < 0).any() else _violated(answered, first, states)
         count = f"{len(violating)} of {len(status)} answers are" if len(status) > 1 else "the answer is"
         where = f" (sample {first})" if len(status) > 1 else ""
         said.append(f"{count} forbidden, without a proof that none is allowed: {name} is +inf{where}.")
@@ -325,11 +326,18 @@ def warn_of(answered: Answered | None, results: Sequence[Result], *, stacklevel:
         warnings.warn(" ".join(said), ConvergenceWarning, stacklevel=stacklevel)
 
 
+def _violated(answered: Answered, sample: int, states: I64) -> str | None:
+    return violated_factor(answered.graphs[sample], answered.values[sample], states)
+
+
 def _violating(answered: Answered) -> list[int]:
     """Samples whose assignment has energy +inf, not proved infeasible."""
     bound, states = answered.problem.numbers, answered.answer.states
-    if states is None or answered.problem.any_soft or not (np.isinf(bound.unary).any() or np.isinf(bound.store).any()):
+    if states is None or not (np.isinf(bound.unary).any() or np.isinf(bound.store).any()):
         return []
-    forbidden = assignment_energies(answered.problem.union, bound, states) == np.inf
+    if answered.answer.free_energy is not None:
+        forbidden = answered.answer.free_energy == np.inf
+    else:
+        forbidden = assignment_energies(answered.problem.union, bound, states) == np.inf
     forbidden &= np.array([s is not Status.INFEASIBLE for s in answered.answer.status], bool)
     return np.flatnonzero(forbidden).tolist()

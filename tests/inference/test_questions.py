@@ -317,3 +317,17 @@ def test_a_plan_is_what_runs():
     assert fg.plan(chain(), method="icm") == ("icm", "as was asked for", False)
     with pytest.raises(fg.MethodError, match="question="):
         fg.plan(chain(), "best")
+
+
+def test_a_sum_without_any_allowed_completion_is_said():
+    y, z = fg.output("y", shape=3, n_states=2), fg.latent("z", n_states=2)
+    odd = fg.Table([y, y[[1, 2, 0]]], energies=[[math.inf, 0.0], [0.0, math.inf]])
+    graph = fg.FactorGraph([odd, fg.Table([y[0], z], energies=np.eye(2))])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        best = fg.minimize(graph, latent="marginalize", method="bp")
+    if best.status is not fg.Status.INFEASIBLE:
+        assert len(caught) == 1 and "every completion is +inf" in str(caught[0].message)
+        with pytest.raises(fg.InfeasibleError):
+            best.check()
+    assert fg.minimize(graph, latent="marginalize", method="enumerate").status is fg.Status.INFEASIBLE
