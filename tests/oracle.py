@@ -241,12 +241,15 @@ def brute(
     return Joint(where, states, math.fsum(lows), rest, largest, held, found)
 
 
-def is_forest(graph: Any, known: Mapping[tuple[str, int], int] | None = None) -> bool:
-    """Is belief propagation exact? Known cells sliced away, equal scopes merged, nested ones absorbed."""
+def is_forest(graph: Any, known: Mapping[tuple[str, int], int] | None = None, *, rewrite: bool = True) -> bool:
+    """Is belief propagation exact? Known cells sliced away; with `rewrite`, equal and nested scopes merged."""
     where = layout(graph)
     held = {where.cell(*cell) for cell in known or {}}
-    scopes = {frozenset(cells) - held for cells in cells_of(graph)}
-    largest = [s for s in scopes if len(s) > 1 and not any(s < other for other in scopes)]
+    scopes: Any = [tuple(c for c in cells if c not in held) for cells in cells_of(graph)]
+    largest = [s for s in scopes if len(s) > 1]  # as declared: a repeated cell is a loop
+    if rewrite:
+        scopes = {frozenset(s) for s in scopes}
+        largest = [s for s in scopes if len(s) > 1 and not any(s < other for other in scopes)]
     root = list(range(len(where.cell_states) + len(largest)))
 
     def find(node: int) -> int:

@@ -8,8 +8,9 @@ import warnings
 
 import numpy as np
 import pytest
-from checks import quietly
-from oracle import brute
+from checks import joint_of, quietly
+from oracle import brute, is_forest
+from strategies import case_of
 
 import factorgraph_ebm as fg
 
@@ -305,3 +306,40 @@ def test_beta_at_its_ends():
         fg.marginals(graph, beta=-1.0)
     with pytest.raises(ValueError):
         fg.marginals(graph, beta=math.nan)
+
+
+@pytest.mark.parametrize("every", ["sweep", "message"])
+def test_steps_end_where_the_run_ends(every):
+    """The generator is the engine paused, on the graph as declared: forests end exact, loops as the same run."""
+    checked = 0
+    for seed in range(15_000, 15_060):
+        case = case_of(seed, forest=True, kinds=["normal", "forbidden"])
+        joint = joint_of(case)
+        if not joint.feasible or not is_forest(case.graph, case.known, rewrite=False):
+            continue
+        last = None
+        for last in fg.steps(case.graph, case.given, every=every, parameters=case.parameters, beta=0.7):
+            assert not math.isnan(last.residual) and "\n" not in str(last)
+        if last is None:  # nothing to send
+            continue
+        checked += 1
+        for name, rows in joint.marginals(0.7).items():
+            np.testing.assert_allclose(last.beliefs[name], rows, atol=1e-10)
+    assert checked > 10
+    graph = grid(4)
+    last = list(fg.steps(graph, every="sweep", max_iterations=5, tolerance=0))[-1]
+    belief = quietly(fg.marginals, graph, method="bp", max_iterations=5, tolerance=0)
+    assert last.iteration == belief.iterations == 5
+    np.testing.assert_allclose(last.beliefs["y"], belief["y"], atol=1e-12)
+
+
+def test_plan_tells_what_happens():
+    """plan: the method that would run, and whether its answer would be exact."""
+    for seed in range(16_000, 16_040):
+        case = case_of(seed, forest=seed % 2 == 0)
+        for question, verb in (("minimize", fg.minimize), ("marginals", fg.marginals)):
+            plan = fg.plan(case.graph, question, case.given)
+            result = quietly(verb, case.graph, case.given, parameters=case.parameters)
+            assert result.method == plan.method
+            if plan.exact:
+                assert result.status in (fg.Status.OPTIMAL, fg.Status.INFEASIBLE)
