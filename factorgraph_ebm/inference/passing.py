@@ -18,6 +18,8 @@ from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum
 from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
 from factorgraph_ebm.factors.table_kernels import pair_min
 
+SLICE = 1 << 17
+"steps or variables that one compiled call works on: between calls Python hears of Ctrl-C"
 SCRATCH = 1 << 17
 "elements of working space: a block is smaller where rows are long"
 
@@ -73,11 +75,15 @@ class Passing:
 
     def run(self, steps: Steps, first: int, stop: int, damping: float) -> float:
         """Run some steps of a schedule; the largest change of a message, in nats."""
-        change: float = run_steps(
-            self.kernels, steps.kernel, steps.run, steps.low, steps.high, steps.target, first, stop,
-            *self.variables, *self.runs, self.to_variable, self.to_factor, self.out, self.scratch, self.block, damping,
-        )  # fmt: skip
-        return change
+        changes = [0.0]
+        for low in range(first, stop, SLICE):
+            change = run_steps(
+                self.kernels, steps.kernel, steps.run, steps.low, steps.high, steps.target, low, min(low + SLICE, stop),
+                *self.variables, *self.runs, self.to_variable, self.to_factor, self.out, self.scratch, self.block,
+                damping,
+            )  # fmt: skip
+            changes.append(change)
+        return max(changes)
 
     def fire(self, queue: Queue, firings: int, tolerance: float, damping: float) -> float:
         """Fire that many factors, most changed first; the largest change that is left to pass on."""
@@ -154,10 +160,14 @@ class Passing:
 
     def choose(self, state: I64, to_factor: F64, first: int, stop: int, *, local: bool) -> int:
         """One pass of decoding or of local search over variables first to stop; how many changed."""
-        changed: int = choose_states(
-            self.kernels, self._slot_kernels()[0], *self.variables, self._slot_kernels()[1], *self.runs,
-            self.to_variable, to_factor, self.out, self.scratch, first, stop, state, int(local),
-        )  # fmt: skip
+        kernel, start = self._slot_kernels()
+        slices = [(low, min(low + SLICE, stop)) for low in range(first, stop, SLICE)]
+        changed = 0
+        for low, high in slices if local else slices[::-1]:
+            changed += choose_states(
+                self.kernels, kernel, *self.variables, start, *self.runs,
+                self.to_variable, to_factor, self.out, self.scratch, low, high, state, int(local),
+            )  # fmt: skip
         return changed
 
 

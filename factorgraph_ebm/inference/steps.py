@@ -68,6 +68,7 @@ class Step:
         scaled = problem.scaled is not problem.numbers
         answer = Answer(
             "bp", (Status.ITERATION_LIMIT,), none.astype(np.int64), none, messages=self._rows,
+            states=self._watched.passing.lowest(self._belief),
             message_beta=problem.beta if scaled else 1.0,
         )  # fmt: skip
         watched = self._watched
