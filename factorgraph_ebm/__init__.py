@@ -25,32 +25,35 @@ from factorgraph_ebm.factors import Potts, Product, Table
 from factorgraph_ebm.graph import Computed, FactorGraph, Linear, Parameter, Variable, latent, observed, output, union
 
 if TYPE_CHECKING:
+    from factorgraph_ebm.answers.belief import MarginalsResult
+    from factorgraph_ebm.answers.result import MinimizeResult, Status
     from factorgraph_ebm.formats import read, read_evidence, write
-    from factorgraph_ebm.inference.belief import MarginalsResult
-    from factorgraph_ebm.inference.min_marginals import min_marginals
-    from factorgraph_ebm.inference.planning import plan
-    from factorgraph_ebm.inference.result import MinimizeResult, Status
-    from factorgraph_ebm.inference.steps import steps
     from factorgraph_ebm.interop import from_networkx, to_networkx
-    from factorgraph_ebm.questions import energy, factor_energies, log_partition, marginals, minimize, rank
+    from factorgraph_ebm.questions.energy import energy, factor_energies
+    from factorgraph_ebm.questions.marginals import log_partition, marginals
+    from factorgraph_ebm.questions.min_marginals import min_marginals
+    from factorgraph_ebm.questions.minimize import minimize
+    from factorgraph_ebm.questions.plan import plan
+    from factorgraph_ebm.questions.rank import rank
+    from factorgraph_ebm.questions.steps import steps
 
 # Loaded on first use: these need numba, scipy.sparse or networkx, which take longer to import than all the rest.
 _LAZY = {
-    "MarginalsResult": "inference.belief",
-    "MinimizeResult": "inference.result",
-    "Status": "inference.result",
-    "energy": "questions",
-    "factor_energies": "questions",
+    "MarginalsResult": "answers.belief",
+    "MinimizeResult": "answers.result",
+    "Status": "answers.result",
+    "energy": "questions.energy",
+    "factor_energies": "questions.energy",
     "from_networkx": "interop",
-    "log_partition": "questions",
-    "marginals": "questions",
-    "min_marginals": "inference.min_marginals",
-    "minimize": "questions",
-    "plan": "inference.planning",
-    "rank": "questions",
+    "log_partition": "questions.marginals",
+    "marginals": "questions.marginals",
+    "min_marginals": "questions.min_marginals",
+    "minimize": "questions.minimize",
+    "plan": "questions.plan",
+    "rank": "questions.rank",
     "read": "formats",
     "read_evidence": "formats",
-    "steps": "inference.steps",
+    "steps": "questions.steps",
     "to_networkx": "interop",
     "write": "formats",
 }

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from factorgraph_ebm.answers.answered import Answered
+from factorgraph_ebm.answers.result import Result
 from factorgraph_ebm.arrays import I64, Messages
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.graph.assignment import Given, read_given
 from factorgraph_ebm.graph.graph import FactorGraph
-from factorgraph_ebm.inference.answered import Answered
 from factorgraph_ebm.inference.method import Start, times_beta
-from factorgraph_ebm.inference.result import Result
 
 
 def read_start(

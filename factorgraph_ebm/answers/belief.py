@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from factorgraph_ebm.answers.answered import Answered
+from factorgraph_ebm.answers.declared import declared_energy
+from factorgraph_ebm.answers.factor_marginals import FactorMarginals
+from factorgraph_ebm.answers.joints import Joints
+from factorgraph_ebm.answers.result import Result
 from factorgraph_ebm.errors import EvidenceError
 from factorgraph_ebm.graph.assignment import read_states
 from factorgraph_ebm.graph.variables import Variable
-from factorgraph_ebm.inference.answered import Answered
-from factorgraph_ebm.inference.declared import declared_energy
-from factorgraph_ebm.inference.factor_marginals import FactorMarginals
-from factorgraph_ebm.inference.joints import Joints
 from factorgraph_ebm.inference.method import Status
-from factorgraph_ebm.inference.result import Result
 
 _SHOWN = 8
 "cells of an array that `repr` prints"

@@ -11,8 +11,8 @@ from factorgraph_ebm.arrays import Bool
 from factorgraph_ebm.compiler.union import compile_union
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.inference import METHODS, check_options, choose
-from factorgraph_ebm.inference.asking import Asked, Evidence, Graphs, asked_cells, read_beta, read_evidence, samples_of
 from factorgraph_ebm.inference.enumerate import entries
+from factorgraph_ebm.questions.asking import Asked, Evidence, Graphs, asked_cells, read_beta, read_evidence, samples_of
 
 
 class Plan(NamedTuple):

@@ -14,12 +14,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from factorgraph_ebm.answers.answered import Answered, Found, Slots, entries_of, slots_of
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.parametrisation import Values
-from factorgraph_ebm.inference.answered import Answered, Found, Slots, entries_of, slots_of
 from factorgraph_ebm.inference.method import times_beta
 from factorgraph_ebm.inference.tables import find_runs, message_rows
 

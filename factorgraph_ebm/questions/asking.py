@@ -13,6 +13,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from factorgraph_ebm.answers.answered import Answered
+from factorgraph_ebm.answers.declared import violated_factor
+from factorgraph_ebm.answers.result import MinimizeResult, Result, what_to_try
+from factorgraph_ebm.answers.starts import read_start
 from factorgraph_ebm.arrays import F64, I64, Bool, Numbers, Values
 from factorgraph_ebm.compiler.parts import Sample
 from factorgraph_ebm.compiler.union import LARGEST_ENERGY, compile_union
@@ -29,12 +33,8 @@ from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.parameters import Parameter, read_parameters
 from factorgraph_ebm.graph.variables import Variable
 from factorgraph_ebm.inference import check_options, run
-from factorgraph_ebm.inference.answered import Answered
-from factorgraph_ebm.inference.declared import violated_factor
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.method import Answer, Problem, Status
-from factorgraph_ebm.inference.result import MinimizeResult, Result, what_to_try
-from factorgraph_ebm.inference.starts import read_start
 
 Graphs: TypeAlias = "FactorGraph | Sequence[FactorGraph]"
 Dict: TypeAlias = "Mapping[Any, Any] | None"
@@ -211,9 +211,7 @@ def _check_threads(threads: Any) -> None:
 
 def samples_of(graphs: Sequence[FactorGraph], given: Sequence[Given], soft: Sequence[Bool | None]) -> list[Sample]:
     """The samples of a union."""
-    return [
-        Sample(g, known.known if known.known.any() else None, mask) for g, known, mask in zip(graphs, given, soft)
-    ]
+    return [Sample(g, known.known if known.known.any() else None, mask) for g, known, mask in zip(graphs, given, soft)]
 
 
 def answer_samples(

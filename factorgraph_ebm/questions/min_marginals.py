@@ -1,6 +1,6 @@
 """Min-marginals: the least energy with one cell held in each of its states.
 
-    m(v, s) = min over assignments with v = s of E
+m(v, s) = min over assignments with v = s of E
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from factorgraph_ebm.inference.answered import Answered
-from factorgraph_ebm.inference.asking import (
+from factorgraph_ebm.answers.answered import Answered
+from factorgraph_ebm.answers.result import MinimizeResult, Result
+from factorgraph_ebm.questions.asking import (
     Asked,
     Evidence,
     Graphs,
@@ -22,7 +23,6 @@ from factorgraph_ebm.inference.asking import (
     read_samples,
     warn_of,
 )
-from factorgraph_ebm.inference.result import MinimizeResult, Result
 
 
 class MinMarginals(Result):
@@ -94,9 +94,7 @@ def min_marginals(
     samples = read_samples(graph, given, parameters)
     for g, known in zip(samples.graphs, samples.given):
         asked_cells(g, known, asked)
-    answered = answer_samples(
-        samples, [None] * len(samples.graphs), minimize=True, beta=1.0, how=How.of(keywords)
-    )
+    answered = answer_samples(samples, [None] * len(samples.graphs), minimize=True, beta=1.0, how=How.of(keywords))
     results = [MinMarginals(answered, i) for i in range(len(samples.graphs))] if answered is not None else []
     warn_of(answered, results)
     return results if samples.is_list else results[0]

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from factorgraph_ebm import arrays as a
+from factorgraph_ebm.answers.answered import Answered
+from factorgraph_ebm.answers.messages import Messages
 from factorgraph_ebm.arrays import ALL, F64, I64, Steps
 from factorgraph_ebm.arrays import Messages as Rows
 from factorgraph_ebm.compiler.parts import Sample
@@ -24,12 +26,10 @@ from factorgraph_ebm.graph.assignment import Given, describe_cell
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.parametrisation import Values
 from factorgraph_ebm.inference import bp, check_options
-from factorgraph_ebm.inference.answered import Answered
-from factorgraph_ebm.inference.asking import read_beta, read_samples, refuse_missing
 from factorgraph_ebm.inference.energies import assignment_energies
-from factorgraph_ebm.inference.messages import Messages
 from factorgraph_ebm.inference.method import Answer, Problem, Status
 from factorgraph_ebm.inference.passing import Passing
+from factorgraph_ebm.questions.asking import read_beta, read_samples, refuse_missing
 
 Message = tuple[str, str]
 "names of the sender and the receiver of a message"

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from factorgraph_ebm.answers.answered import Answered, Found, entries_of, slots_of
+from factorgraph_ebm.answers.messages import position_of
 from factorgraph_ebm.arrays import F64
-from factorgraph_ebm.inference.answered import Answered, Found, entries_of, slots_of
-from factorgraph_ebm.inference.messages import position_of
 from factorgraph_ebm.inference.tables import add_messages, find_runs, message_rows, run_of, run_tables
 
 TIE = 1e-9

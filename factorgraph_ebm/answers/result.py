@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from factorgraph_ebm.answers.answered import Answered
+from factorgraph_ebm.answers.declared import declared_energy, violated_factor
+from factorgraph_ebm.answers.messages import Messages
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import ConvergenceWarning, InfeasibleError, did_you_mean
 from factorgraph_ebm.graph.assignment import to_labels
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.variables import Variable
-from factorgraph_ebm.inference.answered import Answered
-from factorgraph_ebm.inference.declared import declared_energy, violated_factor
-from factorgraph_ebm.inference.messages import Messages
 from factorgraph_ebm.inference.method import Status
 
 __all__ = ["MinimizeResult", "Result", "Status"]
