@@ -65,6 +65,7 @@ class Union:
             for piece in pieces_of(i, group, samples, cells):
                 parts += parts_of(len(self._pieces), piece, group, cells, fold=rewrite)
                 self._pieces.append(piece)
+        self._reach = max((self._reach_of(p) for p in self._pieces), default=1.0)
         least = 2 if rewrite else 1
         folded = [p for p in parts if len(p.columns) < least]
         joint = [p for p in parts if len(p.columns) >= least]
@@ -189,10 +190,18 @@ class Union:
             return
         largest = float(np.max(np.abs(declared), where=np.isfinite(declared), initial=0.0))
         n = sum(g.size * len(g.samples) for g in self.groups)
-        if largest * n > LARGEST_ENERGY:
-            for group in self.groups:
-                if group.row_size:
-                    group.factor.refuse_magnitude(largest)
+        if largest * n * self._reach <= LARGEST_ENERGY:
+            return
+        for i, group in enumerate(self.groups):
+            numbers = store[group.store : group.end]
+            reach = max((self._reach_of(p) for p in self._pieces if p.group == i), default=1.0)
+            largest = reach * float(np.max(np.abs(numbers), where=np.isfinite(numbers), initial=0.0))
+            if largest * n > LARGEST_ENERGY:
+                group.factor.refuse_magnitude(largest)
+
+    def _reach_of(self, piece: Piece) -> float:
+        """The largest factor by which a number enters an energy of these factors."""
+        return self.groups[piece.group].factor.amplification(piece.shape)
 
     def places(self, group: int) -> list[Place]:
         """Where the factors of one group went."""

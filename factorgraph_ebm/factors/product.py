@@ -111,6 +111,11 @@ class Product(Factor):
             return None
         return MessageKernels(product_min, product_sum, table_mixed)
 
+    def amplification(self, state_shape: tuple[int, ...]) -> float:
+        values = self.state_values(state_shape)
+        with np.errstate(over="ignore"):
+            return max(1.0, float(np.prod([np.abs(each).max(initial=0.0) for each in values])))
+
     def kernel_constants(self, state_shape: tuple[int, ...]) -> Floats:
         return np.concatenate(self.state_values(state_shape))
 

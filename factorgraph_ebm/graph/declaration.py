@@ -110,6 +110,10 @@ class Factor:
         """Return the energies of such factors in the `chosen` states (slots, n)."""
         raise NotImplementedError
 
+    def amplification(self, state_shape: tuple[int, ...]) -> float:
+        """Return the largest factor, at least 1, by which a number enters an energy."""
+        return 1.0
+
     def kernel_constants(self, state_shape: tuple[int, ...]) -> Floats:
         """Return what the kernels must know besides the numbers, flat."""
         return np.zeros(0)
