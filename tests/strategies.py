@@ -78,7 +78,8 @@ class Case:
 class Drawing:
     """One graph being drawn: its cells, its scopes so far, and the numbers that its parameters have."""
 
-    def __init__(self, dice: Dice, kind: str, limit: int, constants_only: bool) -> None:
+    def __init__(self, dice: Dice, kind: str, limit: int, constants_only: bool, prefix: str) -> None:
+        self.prefix = prefix
         self.dice, self.kind, self.limit, self.constants_only = dice, kind, limit, constants_only
         self.variables: list[Any] = []
         self.cells: list[tuple[Any, int, int]] = []  # variable, flat index, number of states
@@ -159,7 +160,7 @@ class Drawing:
         dice = self.dice
         shape = dice.pick([(), group, tuple(dice.pick([1, g]) for g in group)]) + own
         source = "array" if self.constants_only else dice.pick(SOURCES)
-        name = f"p{len(self.values)}"
+        name = f"{self.prefix}p{len(self.values)}"
         if source == "array":
             out = self.array(shape, finite)
             return dice.pick([out, out.tolist() if out.size else out])
@@ -418,10 +419,11 @@ def draw_case(
     limit: int = 1100,
     constants_only: bool = False,
     given: int = 30,
+    prefix: str = "",
 ) -> Case:
-    """Draw one case of at most `limit` configurations; `given`: percent of arrays partly given."""
+    """Draw a case of at most `limit` configurations; `given`: percent partly given; `prefix`: of parameters."""
     kind = dice.pick(kinds or KINDS)
-    drawing = Drawing(dice, kind, limit, constants_only)
+    drawing = Drawing(dice, kind, limit, constants_only, prefix)
     drawing.add_variables()
     drawing.add_factors(forest, dice.pick([0, 1, 2, 3, 4, 5, 6, 7, 8, 10]))
     graph = fg.FactorGraph(drawing.factors, variables=drawing.variables)

@@ -21,6 +21,7 @@ from checks import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from oracle import can_sum_first
 from strategies import Case, case_of, cases
 
 import factorgraph_ebm as fg
@@ -71,6 +72,24 @@ def test_drawn_forests_are_exact(block):
 @pytest.mark.parametrize("block", range(10))
 def test_drawn_loopy_graphs_are_honest(block):
     check_block(1000 + block, forest=False)
+
+
+@pytest.mark.parametrize("method", ["auto", "bp", "enumerate"])
+def test_lists_of_all_kinds_in_one_run(method):
+    """Forests and loops, parameters and observed reals, with and without answers, in one union: each as if alone."""
+    for group in range(12):
+        drawn = [case_of(50_000 + 12 * group + i, forest=i % 3 != 0, prefix=f"{i} ") for i in range(12)]
+        parameters = {name: value for case in drawn for name, value in case.parameters.items()}
+        lists = [case.graph for case in drawn], [case.given for case in drawn]
+        joints = [joint_of(case) for case in drawn]
+        exact = [method == "enumerate" or expected_exact(case) for case in drawn]
+        minima = quietly(fg.minimize, *lists, parameters=parameters, method=method)
+        for case, best, joint, proved in zip(drawn, minima, joints, exact, strict=True):
+            check_minimum(case, best, joint, exact=proved)
+        for beta in (0.0, 0.1, 1.0, 10.0, 1e3):
+            beliefs = quietly(fg.marginals, *lists, parameters=parameters, method=method, beta=beta)
+            for case, belief, joint, proved in zip(drawn, beliefs, joints, exact, strict=True):
+                check_marginals(case, belief, joint, beta, exact=proved)
 
 
 @pytest.mark.thousands
@@ -142,49 +161,68 @@ def test_bp_cannot_be_improved_by_one_pass_of_local_search():
         assert all(joint.energy_of(other) >= best.energy - slack for other in near), f"case_of({seed}, forest=False)"
 
 
+def some_cells(case: Case, joint, seed: int):
+    """Half of the free cells: their global numbers, and the views that ask for them; and the others' numbers."""
+    free = [(v, i) for v in joint.where.variables.values() if v.role != "observed" for i in range(v.size)]
+    free = [(v, i) for v, i in free if (v.name, i) not in case.known]
+    rng = np.random.default_rng(seed)
+    asked = [pair for pair in free if rng.random() < 0.5]
+    cells = [joint.where.cell(v.name, i) for v, i in asked]
+    views = [v.ravel()[i] for v, i in asked]
+    return cells, views, {joint.where.cell(v.name, i) for v, i in free} - set(cells)
+
+
 @pytest.mark.parametrize("forest", [True, False])
 def test_summing_some_and_minimising_others(forest):
-    """latent="marginalize": the sum inside, the minimum outside, exact where the answer says so."""
-    claimed = 0
-    for seed in range(7000, 7080):
+    """latent="marginalize": the sum inside, the minimum outside, exact where the sums can go first."""
+    proved = 0
+    for seed in range(7000, 7070):
         case = case_of(seed, forest=forest, kinds=["normal", "integer", "forbidden", "integer forbidden"])
-        free = [v for v in case.graph.variables.values() if v.dim is None and v.size and v.role != "observed"]
-        if not free or not joint_of(case).feasible:
-            continue
-        rng = np.random.default_rng(seed)
-        asked = [v for v in free if rng.random() < 0.5] or free[:1]
         joint = joint_of(case)
-        cells = [joint.where.cell(v.name, i) for v in asked for i in range(v.size)]
+        if not joint.feasible:
+            continue
+        cells, views, summed = some_cells(case, joint, seed)
         for method in ("auto", "enumerate", "bp"):
             for beta in (0.1, 1.0, 10.0, math.inf) if case.integral else (0.1, 1.0, 10.0):
-                rows, free_energies = joint.eliminate(cells, beta)
-                try:
-                    best = quietly(
-                        fg.minimize,
-                        case.graph,
-                        case.given,
-                        asked=asked,
-                        latent="marginalize",
-                        beta=beta,
-                        parameters=case.parameters,
-                        method=method,
-                    )
-                except fg.MethodError:
-                    assert method == "bp"
-                    continue
-                assert not math.isnan(best.energy)
-                if method == "enumerate":
-                    assert best.exact
+                rows, free = joint.eliminate(cells, beta)
+                options = {"asked": views, "latent": "marginalize", "beta": beta, "method": method}
+                best = quietly(fg.minimize, case.graph, case.given, parameters=case.parameters, **options)
+                where = f"case_of({seed}, forest={forest}), method {method!r}, beta {beta}"
+                assert not math.isnan(best.energy), where
+                if method == "enumerate" or can_sum_first(case.graph, case.known, summed):
+                    assert best.exact, where
                 if best.exact:
-                    claimed += 1
-                    slack = 1e-10 * max(1.0, abs(free_energies.min()))
-                    assert abs(best.energy - free_energies.min()) <= slack, (
-                        f"case_of({seed}, forest={forest}), {method}, beta {beta}"
-                    )
-                    said = np.concatenate([np.asarray(best.indices[v.name]).ravel() for v in asked])
-                    place = np.flatnonzero((rows == said).all(1))
-                    assert abs(free_energies[place[0]] - free_energies.min()) <= slack
-    assert claimed > 50
+                    proved += 1
+                    slack = 1e-10 * max(1.0, abs(free.min()))
+                    assert abs(best.energy - free.min()) <= slack, where
+                    said = [int(best.indices[view]) for view in views]
+                    assert abs(free[(rows == said).all(1)][0] - free.min()) <= slack, where
+    assert proved > 200
+
+
+def test_joints_of_any_two_cells():
+    """Exact wherever the answer is, at every beta, however far apart the two lie."""
+    checked = 0
+    for seed in range(17_000, 17_080):
+        case = case_of(seed, forest=seed % 2 == 0, kinds=["normal", "integer", "integer forbidden"])
+        joint = joint_of(case)
+        cells, views, _ = some_cells(case, joint, seed)
+        if not joint.feasible or len(cells) < 2:
+            continue
+        for beta in betas_of(case):
+            belief = quietly(
+                fg.marginals,
+                case.graph,
+                case.given,
+                parameters=case.parameters,
+                joint=[(views[-1], views[0])],
+                beta=beta,
+            )
+            if belief.exact:
+                checked += 1
+                expected = joint.joint_marginal([cells[-1], cells[0]], beta)
+                np.testing.assert_allclose(belief.joint[views[-1], views[0]], expected, atol=1e-10)
+    assert checked > 150
 
 
 def test_what_can_be_summed_first_on_a_forest_is_exact():
