@@ -35,7 +35,7 @@ class Result(Mapping[Any, Array]):
     method : name of the algorithm that ran
     iterations : int
     residual : largest change of a message in the last iteration, nats
-    trace : dict of arrays by iteration: residual, seconds, ...
+    trace : dict of arrays by iteration: residual, energy, bound, seconds
     messages : messages by factor key and slot
     """
 
@@ -85,9 +85,16 @@ class Result(Mapping[Any, Array]):
 
     @property
     def trace(self) -> dict[str, F64]:
-        """Arrays by iteration, such as residual and seconds."""
-        trace = self._answered.answer.trace
-        return dict(trace[self._sample]) if trace else {}
+        """Arrays by iteration: residual, seconds, and energy and bound as far as they were known by then.
+
+        An answer is decoded after the last iteration, or by each sweep of local search; before, its energy stands as
+        +inf and its bound as -inf.
+        """
+        kept = self._answered.answer.trace
+        trace = dict(kept[self._sample]) if kept else {}
+        n = max((len(each) for each in trace.values()), default=0)
+        known = {"residual": 0.0, "seconds": 0.0, "energy": math.inf, "bound": -math.inf}
+        return {name: np.array(trace.get(name, np.full(n, default))) for name, default in known.items()}
 
     @property
     def messages(self) -> Messages:
@@ -195,6 +202,14 @@ class MinimizeResult(Result):
     def __init__(self, answered: Answered, sample: int) -> None:
         super().__init__(answered, sample)
         self._energy: float | None = None
+
+    @property
+    def trace(self) -> dict[str, F64]:
+        trace = super().trace
+        if len(trace["energy"]):
+            trace["energy"][-1] = self.energy
+            trace["bound"][-1] = self.lower_bound
+        return trace
 
     def _all_states(self) -> I64:
         if self._states is None:

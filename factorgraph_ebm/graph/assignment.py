@@ -350,7 +350,8 @@ def default_asked(graph: FactorGraph, given: Given, asked: Iterable[Any] | None 
         here = missing[offset : offset + graph[name].size]
         what = f'"{name}" is not given'
         if not here.all():
-            what = f'"{name}" is not given at {graph[name].cell_name(cell - offset)} (and {int(here.sum()) - 1} more)'
+            more = f" (and {int(here.sum()) - 1} more)" if here.sum() > 1 else ""
+            what = f'"{name}" is not given at {graph[name].cell_name(cell - offset)}{more}'
         names = [name, *_asked_names(graph, mask)]
         listed = ", ".join(f'"{each}"' for each in names)
         raise EvidenceError(f"observed variable {what}. Give it, or ask for it: asked=[{listed}].")

@@ -48,13 +48,17 @@ def as_numbers(thing: Numbers, what: str = "numbers") -> Parametrisation:
     if is_sparse(thing):
         raise FactorError(f"{what}: a scipy.sparse matrix holds features. Write fg.Linear(matrix, W).")
     try:
-        return Constant(np.asarray(thing, dtype=np.float64))
+        array = np.asarray(thing, dtype=np.float64)
+        if isinstance(thing, np.ndarray) and array.flags.writeable and np.may_share_memory(array, thing):
+            # A graph is immutable and was checked once: writing to the array later must not reach it.
+            array = array.copy()
+        return Constant(array)
     except (TypeError, ValueError):
         raise FactorError(f"{what} must be an array of numbers, not {type(thing).__name__}.") from None
 
 
 class Constant(Parametrisation):
-    """An array, kept by reference: nothing is copied or expanded."""
+    """An array: a copy of one that could still be written to, else by reference; never expanded."""
 
     __slots__ = ("array", "shape")
 

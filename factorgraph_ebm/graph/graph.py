@@ -91,6 +91,10 @@ class FactorGraph:
         self.variables: Mapping[str, Variable] = MappingProxyType(found)
         self.parameters: Mapping[str, Parameter] = MappingProxyType(parameters)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # For copies and other processes; a mappingproxy cannot go by itself.
+        return _rebuild, (self.factors, tuple(self.variables.values()))
+
     def __getitem__(self, name: str) -> Variable:
         """Return the declared variable of this name."""
         try:
@@ -167,6 +171,10 @@ class FactorGraph:
             f"<FactorGraph: {self.n_cells:,} variables in {', '.join(self.variables) or 'no array'}; "
             f"{n_factors:,} factors in {len(self.factors)} declarations>"
         )
+
+
+def _rebuild(factors: tuple[Factor, ...], variables: tuple[Variable, ...]) -> FactorGraph:
+    return FactorGraph(factors, variables=variables)
 
 
 def parameter_values(graph: FactorGraph, parameters: Mapping[str, npt.ArrayLike] | None = None) -> dict[str, Floats]:

@@ -25,22 +25,23 @@ def best(problem: Problem, **options: Any) -> Answer:
         state = np.where(problem.start.states >= 0, problem.start.states, state)
     to_factor = clamped(compiled, state)
     n_chunks = len(compiled.chunk_variable_start) - 1
+    chunk_start = compiled.chunk_variable_start.astype(np.int64)
+    limit = OPTIONS["max_iterations"] if options["max_iterations"] is None else options["max_iterations"]
     iterations = np.zeros(n_chunks, np.int64)
     rested = np.zeros(n_chunks, bool)
-    traces = []
-    for chunk in range(n_chunks):
-        first, stop = (int(v) for v in compiled.chunk_variable_start[chunk : chunk + 2])
-        began = time.perf_counter()
-        seconds: list[float] = []
-        while not rested[chunk] and iterations[chunk] < options["max_iterations"]:
+    began = time.perf_counter()
+    energies: list[F64] = []
+    seconds: list[float] = []
+    # All chunks sweep in turn; one that rests is left alone.
+    while not rested.all() and len(seconds) < limit and not (seconds and problem.is_late()):
+        for chunk in np.flatnonzero(~rested):
+            first, stop = int(chunk_start[chunk]), int(chunk_start[chunk + 1])
             _, rested[chunk] = improve(problem, passing, state, to_factor, first, stop, sweeps=1)
             iterations[chunk] += 1
-            seconds.append(time.perf_counter() - began)
-            if problem.progress is not None:
-                problem.progress(int(iterations[chunk]), 0.0)
-            if problem.is_late():
-                break
-        traces.append({"seconds": np.array(seconds)})
+        energies.append(assignment_energies(problem.union, problem.numbers, state))
+        seconds.append(time.perf_counter() - began)
+        if problem.progress is not None:
+            problem.progress(len(seconds), 0.0)
     chunks = compiled.sample_chunk.tolist()
     bound, slack = passing.lower_bounds()
     energy = assignment_energies(problem.union, problem.numbers, state)
@@ -61,7 +62,13 @@ def best(problem: Problem, **options: Any) -> Answer:
         residual=np.zeros(len(chunks)),
         states=state,
         lower_bound=bound - slack,
-        trace=tuple(traces[c] for c in chunks),
+        trace=tuple(
+            {
+                "energy": np.array([e[sample] for e in energies[: iterations[chunk]]]),
+                "seconds": np.array(seconds[: iterations[chunk]]),
+            }
+            for sample, chunk in enumerate(chunks)
+        ),
     )
 
 

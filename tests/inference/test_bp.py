@@ -166,3 +166,14 @@ def test_trace_has_one_entry_for_each_iteration():
 def test_values_of_options_are_checked(option, message):
     with pytest.raises(fg.MethodError, match=message):
         fg.minimize(ising(3, 1.0), method="bp", **option)
+
+
+def test_the_trace_of_an_answer_ends_with_its_energy_and_bound():
+    for method in ("bp", "icm"):
+        best = fg.minimize(ising(4, 1.0), method=method)
+        trace = best.trace
+        assert set(trace) == {"residual", "energy", "bound", "seconds"}
+        assert {len(values) for values in trace.values()} == {best.iterations}
+        assert trace["energy"][-1] == pytest.approx(best.energy, abs=1e-12)
+        assert trace["bound"][-1] == best.lower_bound
+        assert (trace["energy"][1:] <= trace["energy"][:-1] + 1e-12).all()

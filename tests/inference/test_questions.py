@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import time
 import warnings
 
 import numpy as np
@@ -73,9 +72,6 @@ def test_ten_thousand_results_are_slices():
     graph = chain(3, labels=False)
     given = [{"y": [i % 3, -1, -1]} for i in range(10_000)]
     many = fg.marginals(graph, given)
-    started = time.perf_counter()
-    many = fg.marginals(graph, given)
-    assert time.perf_counter() - started < 3.0  # 0.3 s where nothing else runs
     for i in (0, 4, 9_999):
         np.testing.assert_array_equal(many[i]["y"], fg.marginals(graph, given[i])["y"])
         assert many[i].log_partition == pytest.approx(fg.log_partition(graph, given[i]), rel=1e-14)

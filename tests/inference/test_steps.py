@@ -49,9 +49,7 @@ def test_every_way_of_stepping_ends_where_marginals_does(grid, schedule, every):
     *_, last = fg.steps(grid, given={"y": np.full((3, 4), -1)}, schedule=schedule, every=every, tolerance=1e-11)
     whole = fg.marginals(grid, method="bp", schedule=schedule, tolerance=1e-11)
     assert_allclose(last.beliefs["y"], whole["y"], atol=1e-9)
-    assert_allclose(
-        last.messages.to_variable["vertical"][0], whole.messages.to_variable["vertical"][0], atol=1e-8
-    )
+    assert_allclose(last.messages.to_variable["vertical"][0], whole.messages.to_variable["vertical"][0], atol=1e-8)
 
 
 def test_min_sum_shows_min_marginals(two):
