@@ -16,7 +16,7 @@ from factorgraph_ebm.inference.method import Answer, Method, Problem
 
 METHODS: Mapping[str, Method] = {"bp": BP, "enumerate": ENUMERATE, "icm": ICM}
 
-SMALL = 1 << 16
+SMALL = 1 << 18
 'entries of all joint tables up to which "auto" enumerates what is not a forest'
 
 

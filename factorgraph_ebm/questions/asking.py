@@ -292,7 +292,7 @@ class _Bar:
 
     def __call__(self, iterations: int, residual: float) -> None:
         self.bar.update(max(0, iterations - self.bar.n))
-        self.bar.set_postfix(residual=f"{residual:.2g}")
+        self.bar.set_postfix(residual=f"{residual:.2g}", refresh=False)
 
     def close(self) -> None:
         self.bar.close()
