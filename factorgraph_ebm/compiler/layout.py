@@ -1,8 +1,8 @@
 """Parts laid out as runs: the flat arrays that the engine reads.
 
 Variables are sorted by chunk, level and whether they have two states; factors by run, chunk and level. A chunk is one
-sample that is not a forest, or as many forest samples as make a few thousand variables: it is iterated on its own, so
-each sample of a list stops when it has converged, and what it works on stays in cache.
+sample that must be iterated, or as many samples as make a few thousand variables of those that one sweep solves: each
+sample of a list stops when it has converged, and what is worked on stays in cache.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
     sample_forest[sample[top.peeled == 0]] = False
     sample_exact = sample_forest.copy()
     sample_exact[sample[top.peeled == 2]] = False
-    sample_chunk = _chunks(np.bincount(sample, minlength=n_samples), sample_forest)
+    sample_chunk = _chunks(np.bincount(sample, minlength=n_samples), sample_exact)
     n_chunks = int(sample_chunk[-1]) + 1 if n_samples else 0
     n_levels = int(variable_level.max(initial=0)) + 1
 
@@ -169,14 +169,15 @@ def _blocks(run: I64, chunk: I64, level: I64) -> Blocks:
     return Blocks(run[low], chunk[low], level[low], low, np.append(low, n)[1:])
 
 
-def _chunks(sizes: I64, forest: Bool) -> I64:
+def _chunks(sizes: I64, exact: Bool) -> I64:
+    """Chunk of each sample: one for itself, or one for several that need a single sweep."""
     chunk = np.empty(len(sizes), np.int64)
     number, filled = -1, CHUNK
-    for i, (size, is_forest) in enumerate(zip(sizes.tolist(), forest.tolist())):
-        if not is_forest or filled + size > CHUNK:
+    for i, (size, is_exact) in enumerate(zip(sizes.tolist(), exact.tolist())):
+        if not is_exact or filled + size > CHUNK:
             number += 1
             filled = 0
-        filled = filled + size if is_forest else CHUNK
+        filled = filled + size if is_exact else CHUNK
         chunk[i] = number
     return chunk
 

@@ -65,7 +65,6 @@ def best(problem: Problem, **options: Any) -> Answer:
     free = bound = None
     if soft:
         free = _clamped_free_energies(problem, state)
-        statuses = [s if s is not Status.OPTIMAL or e else Status.CONVERGED for s, e in zip(statuses, exact)]
     else:
         bound = np.where(exact, np.inf, -np.inf)
         if not exact.all():
@@ -197,6 +196,7 @@ def _until_feasible(
 ) -> None:  # fmt: skip
     """Iterate all chunks in turn, and after each round let those go whose decoded states violate nothing."""
     sweep = {chunk: sweeps(chunk) for chunk in active}
+    active = [c for c in active if _goes_on(problem, passing, runs[c], options)]
     chunk_start = problem.compiled.chunk_variable_start.astype(np.int64)
     while active:
         for chunk in active:
@@ -249,12 +249,10 @@ def _clamped_free_energies(problem: Problem, state: I64) -> F64:
     """Free energy at beta of what is summed out, given the answer: sum-product with the answer clamped."""
     compiled = problem.compiled
     scaled = problem.scaled
-    unary = scaled.unary.copy()
     start = compiled.variable_start.astype(np.int64)
-    width = np.diff(start)
-    owner = np.repeat(np.arange(len(state)), width)
-    within = np.arange(len(unary)) - start[owner]
-    unary[(state[owner] >= 0) & (within != state[owner])] = np.inf
+    owner = np.repeat(np.arange(len(state)), np.diff(start))
+    excluded = (state[owner] >= 0) & (np.arange(len(owner)) - start[owner] != state[owner])
+    unary = np.where(excluded, np.inf, scaled.unary)
     passing = Passing(problem.union.layout, Numbers(unary, scaled.store), minimize=False)
     steps = sequential(problem.union.layout, passing.operators)
     rounds = 1 if compiled.sample_forest.all() else 200
@@ -264,9 +262,6 @@ def _clamped_free_energies(problem: Problem, state: I64) -> F64:
                 break
     passing.send()
     free = passing.free_energies(passing.beliefs())
-    if problem.beta == 0.0:
-        # F = -(1/beta) log count: -inf as beta -> 0, unless a single configuration is allowed.
-        return np.where(free == np.inf, np.inf, np.where(free < -1e-9, -np.inf, 0.0))
     return free / problem.beta
 
 
