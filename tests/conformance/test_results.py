@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import math
 import warnings
 
@@ -338,3 +339,24 @@ def test_plan_tells_what_happens():
             assert result.method == plan.method
             if plan.exact:
                 assert result.status in (fg.Status.OPTIMAL, fg.Status.INFEASIBLE)
+
+
+def test_calls_from_many_threads_do_not_meet():
+    """Eight Python threads, the same structures compiled and cached at once: each gets its own graph's answer."""
+    drawn = [case_of(18_000 + i, forest=True) for i in range(60)]  # forests never warn, and warnings are global
+
+    def ask(case):
+        belief = fg.marginals(case.graph, case.given, parameters=case.parameters)
+        return belief.log_partition, fg.minimize(case.graph, case.given, parameters=case.parameters).energy
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(ask, drawn * 3))
+    assert together == [ask(case) for case in drawn] * 3
+
+
+def test_lists_do_not_depend_on_threads():
+    graphs = [chain(3 + i % 7, i) for i in range(200)] + [grid(4, i) for i in range(20)]
+    one, two = (quietly(fg.marginals, graphs, threads=n, method="bp") for n in (1, 4))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a["y"], b["y"])
+        assert a.log_partition == b.log_partition and a.iterations == b.iterations
