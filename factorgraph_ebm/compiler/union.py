@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import copy
 import hashlib
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -33,9 +34,16 @@ from factorgraph_ebm.compiler.parts import (
     samples_of,
     table_map_of,
 )
+from factorgraph_ebm.errors import FactorError
 
 LARGEST_ENERGY = 1e306
 "sums of energies beyond this could overflow into +inf, which means forbidden"
+
+
+LARGEST_TABLES = 1 << 32
+"bytes of tables that are made in the place of one declaration's factors"
+MAP_BYTES = 24
+"bytes of a `TableMap` for each entry"
 
 
 class Place(NamedTuple):
@@ -104,10 +112,12 @@ class Union:
             constant = len(self._constants)
             self._constants += factor.kernel_constants(part.states).tolist()
             return EnginePart(part, factor.kind, offset, (0,) * len(part.states), constant)
-        entries = int(np.prod(part.states, dtype=np.int64))
+        entries = math.prod(part.states)
         sources = [(self._pieces[c.piece].offset, c.given) for c in part.contributions]
         shared = all(isinstance(offset, int) and not given for offset, given in sources)
         count = 1 if shared else part.columns.shape[1]
+        for c in part.contributions:
+            self._refuse_size(c, entries * count)
         start = self.store_size
         self.store_size += entries * count
         self._derived.append((part, start, count))
@@ -115,6 +125,17 @@ class Union:
         for s in range(len(strides) - 2, -1, -1):
             strides[s] = strides[s + 1] * part.states[s + 1]
         return EnginePart(part, "Table", start if shared else start + entries * np.arange(count), tuple(strides), 0)
+
+    def _refuse_size(self, c: Contribution, derived: int = 0) -> None:
+        """Raise FactorError before tables are made that would not fit: those derived, and the declared one."""
+        piece = self._pieces[c.piece]
+        factor = self.groups[piece.group].factor
+        needed = 8 * derived + (0 if factor.reads_table else MAP_BYTES * math.prod(piece.shape))
+        if needed > LARGEST_TABLES:
+            raise FactorError(
+                f"{factor.kind}({factor.scope}) has no kernel for these variables at once, and tables in its place "
+                f"would need {needed:,} bytes (at most {LARGEST_TABLES:,}). Write it as factors over fewer variables."
+            )
 
     def _fold_unary(self, part: Part, cells: Cells) -> Fold:
         """Rows added to unary energies, or to the constants of samples where no slot is free."""
@@ -132,7 +153,7 @@ class Union:
     def _fold_derived(self) -> list[Fold]:
         folds = []
         for part, first, count in self._derived:
-            entries = int(np.prod(part.states, dtype=np.int64))
+            entries = math.prod(part.states)
             for c in part.contributions:
                 folds.append(self._fold(part, c, first + entries * np.arange(count), to_unary=False))
         return folds
@@ -142,6 +163,7 @@ class Union:
         source = np.atleast_1d(np.asarray(_rows(piece.offset, c.rows), np.int64))
         cells = piece.cells[list(c.given)]
         given = cells if c.rows is None else cells[:, c.rows]
+        self._refuse_size(c)
         table = table_map_of(self.groups[piece.group], piece)
         entry = entries_of(part.states, c.place, c.strides)
         return Fold(to_unary, target.astype(np.int64), source, entry, given, c.given_strides, table)

@@ -60,3 +60,14 @@ def test_numbers_that_come_later_are_checked_like_constants(source, bad):
     value[2, 1] = bad
     with pytest.raises(fg.FactorError, match=r"\[2, 1\]"):
         bind(fg.Table([y], energies), values={"w": value})
+
+
+def test_tables_that_would_not_fit_are_refused_before_they_are_made():
+    """A Product of forty bits has no kernel, and its table has 2 ** 40 entries."""
+    y = fg.output("y", shape=40, n_states=2)
+    graph = fg.FactorGraph([fg.Product(list(y), 1.0)])
+    with pytest.raises(fg.FactorError, match=r"would need 35,184,372,088,832 bytes"):
+        fg.minimize(graph)
+    with pytest.raises(fg.FactorError, match="would need"):
+        fg.minimize(graph, given={y[1:]: np.ones(39, int)})
+    assert fg.energy(graph, {"y": np.ones(40, int)}) == 1.0
