@@ -68,7 +68,7 @@ def best(problem: Problem, **options: Any) -> Answer:
     else:
         bound = np.where(exact, np.inf, -np.inf)
         if not exact.all():
-            found, slack = passing.lower_bounds()
+            found, slack = passing.lower_bounds((0.0,)) if problem.is_late() else passing.lower_bounds()
             bound = np.where(exact, np.inf, found - slack)
             energy = assignment_energies(problem.union, problem.numbers, state)
             # Equal up to the rounding of both sums: nothing better can exist.

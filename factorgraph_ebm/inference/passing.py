@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -130,14 +131,14 @@ class Passing:
         )  # fmt: skip
         return total
 
-    def lower_bounds(self) -> tuple[F64, F64]:
+    def lower_bounds(self, shares: Sequence[float] = (1.0, 0.5, 0.0)) -> tuple[F64, F64]:
         """Bound below the energy of each sample from the present messages, and the rounding slack it carries, (N,).
 
         Any multiple of the messages gives a valid bound. Around loops evidence is counted several times, so half of
-        them, or none, is often better than all; the best of the three is taken.
+        them, or none, is often better than all; the best of these `shares` is taken.
         """
         shift = np.where(np.isfinite(self.to_variable), self.to_variable, 0.0)
-        bounds, sizes = zip(*(self._bounds_from(share * shift) for share in (1.0, 0.5, 0.0)))
+        bounds, sizes = zip(*(self._bounds_from(share * shift) for share in shares))
         best = np.argmax(bounds, axis=0)
         at = np.arange(len(best))
         return np.array(bounds)[best, at], 1e-15 * np.array(sizes)[best, at]

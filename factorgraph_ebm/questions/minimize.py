@@ -60,7 +60,7 @@ def minimize(
     parameters : name -> array, for Parameters (before their `initial`)
     method : "auto", "bp", "enumerate" or "icm"
     start : a former result, a step or an assignment to begin from; for a list, one for all or a list
-    time_limit : seconds, after which the best answer so far is returned
+    time_limit : seconds, after which the best answer so far is returned; one iteration and its decoding always run
     threads : at most so many; answers do not depend on it
     progress : show a progress bar
     options : of the method, such as schedule, damping, tolerance, max_iterations, stop
