@@ -100,7 +100,7 @@ def to_networkx(graph: FactorGraph, parameters: Mapping[str, npt.ArrayLike] | No
                 kind=factor.kind,
                 index=i,
                 shape=factor.shape,
-                members=factor.state_shape is None,
+                members=factor.scope.variables[0].name if factor.state_shape is None else None,
                 scope=names,
                 table=table,
             )
@@ -140,6 +140,7 @@ def from_networkx(net: "nx.Graph[Any]") -> FactorGraph:
     if strange is not None:
         raise VariableError(f"node {strange!r} needs bipartite=0 (a variable) or bipartite=1 (a factor).")
     cell_of = _read_variables(net, [node for node, side in sides.items() if side == 0])
+    declared = {cell.name: cell.declared for cell in cell_of.values()}
     groups: dict[Hashable, list[tuple[int, list[Variable], Any, dict[str, Any]]]] = {}
     for position, node in enumerate(node for node, side in sides.items() if side == 1):
         data = net.nodes[node]
@@ -156,8 +157,7 @@ def from_networkx(net: "nx.Graph[Any]") -> FactorGraph:
     factors = []
     for members in groups.values():
         members.sort(key=lambda member: member[0])
-        factors.append(_join(members))
-    declared = {cell.name: cell.declared for cell in cell_of.values()}
+        factors.append(_join(members, declared))
     return FactorGraph(factors, variables=list(declared.values()))
 
 
@@ -189,17 +189,15 @@ def _read_variables(net: "nx.Graph[Any]", nodes: list[Any]) -> dict[Any, Variabl
     return cell_of
 
 
-def _join(members: list[tuple[int, list[Variable], Any, dict[str, Any]]]) -> Table:
+def _join(members: list[tuple[int, list[Variable], Any, dict[str, Any]]], declared: dict[str, Variable]) -> Table:
     """Return one declaration of factors that were one before; its tables are stored once where all are equal."""
     data = members[0][3]
     name = data.get("name")
     shape = tuple(data.get("shape", ()))
     tables = [np.asarray(table, dtype=np.float64) for _, _, table, _ in members]
-    if data.get("members"):
-        whole = members[0][1][0].declared.ravel() if members[0][1] else None
-        if whole is not None:
-            listed = [[int(cell.cells) for cell in scope] for _, scope, _, _ in members]
-            return Table(whole, tables, members=listed, name=name)
+    if data.get("members") is not None:
+        listed = [[int(cell.cells) for cell in scope] for _, scope, _, _ in members]
+        return Table(declared[data["members"]].ravel(), tables, members=listed, name=name)
     slots = zip(*(scope for _, scope, _, _ in members), strict=True)
     scope = []
     for cells in slots:
