@@ -4,8 +4,6 @@ sequential
     Level by level up, then down: on a forest one pair is exact, on a grid it is raster order.
 flooding
     All factors, then all variables, from the messages of before.
-upward
-    The first half of sequential: enough for log Z and for the best assignment of a forest.
 
 Which kernel a step calls depends on what its target sums or minimises over: minimise everything; sum everything; or,
 where some variables are summed out of a minimisation, one of the two for each slot, and both for a slot whose
@@ -57,14 +55,6 @@ class Operators:
 
 
 def sequential(layout: Layout, operators: Operators) -> Steps:
-    return _by_level(layout, operators, downward=True)
-
-
-def upward(layout: Layout, operators: Operators) -> Steps:
-    return _by_level(layout, operators, downward=False)
-
-
-def _by_level(layout: Layout, operators: Operators, *, downward: bool) -> Steps:
     factors, variables = layout.factor_block, layout.variable_block
     n_levels = int(variables.level.max(initial=0)) + 1
     last = _field_of_runs(layout, a.RUN_LAST)
@@ -73,14 +63,13 @@ def _by_level(layout: Layout, operators: Operators, *, downward: bool) -> Steps:
     # Sort keys: chunk, then 2 * level up and 4 * n_levels - 2 * level down, variables before factors going up.
     up = 2 * variables.level
     pieces.append(_variable_steps(variables, up, UP))
-    if downward:
-        pieces.append(_variable_steps(variables, 4 * n_levels - 2 * variables.level + 1, DOWN))
+    pieces.append(_variable_steps(variables, 4 * n_levels - 2 * variables.level + 1, DOWN))
     for run, kernels in enumerate(operators.of_slot):
         chosen = np.flatnonzero(factors.run == run)
         level = factors.level[chosen]
         top = int(last[run])
         pieces.append(_factor_steps(factors, chosen, 2 * level + 1, kernels[top], top))
-        if not downward or arity[run] == 1:
+        if arity[run] == 1:
             continue
         down = 4 * n_levels - 2 * level
         others = [s for s in range(int(arity[run])) if s != top]

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from factorgraph_ebm._jit import F8, INTEGER, NOTHING, READ_F8, READ_I8, READ_U8, SIZE, Kernel, inlined
 
 BLOCK = 256
@@ -54,12 +52,3 @@ class MessageKernels(NamedTuple):
 def is_target(slot, target):  # type: ignore[no-untyped-def]
     """Whether `target` (ALL, a slot, or all but one) names this slot."""
     return target == -1 or target == slot or (target < -1 and slot != -2 - target)
-
-
-@inlined
-def soft_plus(a, b):  # type: ignore[no-untyped-def]
-    """-log(exp(-a) + exp(-b)); +inf where both are."""
-    low, high = (a, b) if a < b else (b, a)
-    if high == np.inf:
-        return low
-    return low - np.log1p(np.exp(low - high))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Messages, Numbers
+from factorgraph_ebm.arrays import F64, I64, Compiled, Messages, Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import MethodError
 
@@ -148,9 +148,3 @@ def times_beta(energies: F64, beta: float) -> F64:
     """beta * energies, where beta * inf = inf for every beta."""
     with np.errstate(invalid="ignore", over="ignore"):
         return np.where(np.isinf(energies), energies, energies * beta)
-
-
-def sample_states(answer: Answer) -> Bool:
-    """Which engine variables have a chosen state."""
-    assert answer.states is not None
-    return answer.states >= 0

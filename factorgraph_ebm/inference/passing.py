@@ -64,11 +64,6 @@ class Passing:
         )  # fmt: skip
         self.send()
 
-    def with_unary(self, unary: F64) -> None:
-        """Go on with other unary energies."""
-        self.unary = unary
-        self.variables = (unary, *self.variables[1:])
-
     def send(self) -> None:
         """Let every variable send to all its factors."""
         n = len(self.compiled.variable_cell)

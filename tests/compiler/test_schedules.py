@@ -11,7 +11,7 @@ from strategies import case_of
 import factorgraph_ebm as fg
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm.compiler.parts import Sample
-from factorgraph_ebm.compiler.schedules import Operators, flooding, sequential, upward
+from factorgraph_ebm.compiler.schedules import Operators, flooding, sequential
 from factorgraph_ebm.compiler.union import compile_union
 from factorgraph_ebm.inference.tables import run_of, scope_of
 
@@ -111,7 +111,7 @@ def test_every_message_is_sent_once_in_an_iteration(schedule, forest):
                 assert sent == dict.fromkeys(traffic.receiver, 1)
 
 
-@pytest.mark.parametrize("schedule", [sequential, flooding, upward])
+@pytest.mark.parametrize("schedule", [sequential, flooding])
 def test_a_chunk_sends_within_its_samples(schedule):
     for union in drawn_unions(False):
         compiled, traffic = union.compiled, Traffic(union)
@@ -129,25 +129,14 @@ def test_on_a_forest_nothing_is_sent_before_what_it_depends_on():
         assert union.compiled.sample_forest.all()
         traffic = Traffic(union)
         of_factor, of_variable = traffic.partners()
-        for schedule in (sequential, upward):
-            to_variable, to_factor = set(), set()
-            for _, sender, messages in traffic.of(schedule):
-                for m in messages:
-                    if sender == "factor":
-                        assert all(other in to_factor for other in of_factor[m])
-                    else:
-                        assert all(other in to_variable for other in of_variable[m])
-                (to_variable if sender == "factor" else to_factor).update(messages)
-
-
-def test_upward_reaches_the_root_of_every_tree():
-    """After it, the last variable of each component has heard from all its factors."""
-    for union in drawn_unions(True):
-        traffic = Traffic(union)
-        sent = {m for _, sender, messages in traffic.of(upward) if sender == "factor" for m in messages}
-        component = union.compiled.variable_component
-        for one in np.unique(component):
-            assert any(set(traffic.slots[v]) <= sent for v in np.flatnonzero(component == one))
+        to_variable, to_factor = set(), set()
+        for _, sender, messages in traffic.of(sequential):
+            for m in messages:
+                if sender == "factor":
+                    assert all(other in to_factor for other in of_factor[m])
+                else:
+                    assert all(other in to_variable for other in of_variable[m])
+            (to_variable if sender == "factor" else to_factor).update(messages)
 
 
 def test_levels_of_a_grid_are_its_diagonals():

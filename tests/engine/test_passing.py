@@ -9,7 +9,7 @@ from dense import message, soft_minimum
 from oracle import brute
 
 import factorgraph_ebm as fg
-from factorgraph_ebm.compiler.schedules import flooding, sequential, upward
+from factorgraph_ebm.compiler.schedules import flooding, sequential
 from factorgraph_ebm.engine.residual import make_queue
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.passing import Passing
@@ -219,7 +219,7 @@ def test_chain_of_ten_thousand_with_energies_of_ten_thousand(rng):
     np.testing.assert_allclose(probability[start[:, None] + np.arange(k)], expected, atol=1e-8)
 
     minimizing = Passing(union.layout, numbers, minimize=True)
-    steps = upward(union.layout, minimizing.operators)
+    steps = sequential(union.layout, minimizing.operators)
     minimizing.run(steps, 0, int(steps.start[-1]), 0.0)
     state = decode(minimizing)
     assert assignment_energies(union, numbers, state)[0] == pytest.approx(least, rel=1e-12)
