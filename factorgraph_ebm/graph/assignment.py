@@ -13,9 +13,10 @@ import numpy.typing as npt
 from factorgraph_ebm.errors import EvidenceError, did_you_mean
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.indexing import Cells
+from factorgraph_ebm.graph.labels import Labels
 from factorgraph_ebm.graph.parametrisation import Floats
 from factorgraph_ebm.graph.scope import Ints
-from factorgraph_ebm.graph.variables import Labels, Variable
+from factorgraph_ebm.graph.variables import Variable
 
 Bools = npt.NDArray[np.bool_]
 
