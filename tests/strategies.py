@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
 import scipy.sparse
+from dice import Dice
 
 import factorgraph_ebm as fg
 
@@ -34,29 +34,6 @@ LABELS: list[list[Any]] = [
 HOW_MANY = [1, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 3]
 SHAPES = [(), (2,), (3,), (4,), (5,), (6,), (7,), (8,), (2, 2), (2, 3), (3, 2), (1,), (0,), (2, 0), (2, 1, 2), (9,)]
 KINDS = ["normal", "integer", "forbidden", "integer forbidden", "tied", "huge", "denormal", "cold"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Dice:
-    """A source of small decisions. `integer(low, high)` includes both ends; the rest follows from it."""
-
-    integer: Callable[[int, int], int]
-
-    def pick(self, options: Any) -> Any:
-        return options[self.integer(0, len(options) - 1)]
-
-    def chance(self, percent: int) -> bool:
-        return self.integer(0, 99) >= 100 - percent  # 0, where hypothesis shrinks to, is "no"
-
-    def some(self, options: list[Any], count: int) -> list[Any]:
-        """`count` different options, in random order."""
-        left, found = list(options), []
-        for _ in range(min(count, len(left))):
-            found.append(left.pop(self.integer(0, len(left) - 1)))
-        return found
-
-    def generator(self) -> np.random.Generator:
-        return np.random.default_rng(self.integer(0, 2**31))
 
 
 @dataclasses.dataclass
