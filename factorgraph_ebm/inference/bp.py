@@ -11,7 +11,7 @@ proves that there is no answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,12 @@ from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.polish import improve
 
 SCHEDULES = ("sequential", "flooding", "residual")
-OPTIONS = {"schedule": "sequential", "damping": 0.0, "tolerance": 1e-8, "max_iterations": None, "stop": None}
+OPTIONS = {"schedule": "sequential", "damping": None, "tolerance": 1e-8, "max_iterations": None, "stop": None}
 SWEEPS = {True: 200, False: 1000}
 "iterations by default, minimising or summing: min-sum that has not settled after some hundreds seldom will"
+SECOND_DAMPING = 0.5
+"""damping of a second run, by default, for what has not come to rest without any: of 34 models of the UAI 2014
+competition it lowered the energy of 7, Promedus_14 from 50.4 to its least, 18.6; the better answer is kept"""
 
 
 class _Run:
@@ -58,7 +61,10 @@ def best(problem: Problem, **options: Any) -> Answer:
     compiled = problem.compiled
     exact = compiled.sample_exact
     runs = _iterate(problem, passing, exact, options)
-    state = _decode(problem, passing, exact)
+    state = _decode(problem, passing, exact, range(len(runs)))
+    again = _damp(problem, passing, runs, options)
+    if again:
+        state = _better(problem, state, _decode(problem, passing, exact, again), again)
     belief = passing.beliefs()
     statuses = _statuses(compiled, runs, _infeasible(compiled, belief))
     soft = problem.any_soft
@@ -85,6 +91,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     compiled = problem.compiled
     exact = compiled.sample_forest
     runs = _iterate(problem, passing, exact, options)
+    _damp(problem, passing, runs, options)
     passing.send()
     belief = passing.beliefs()
     infeasible = _infeasible(compiled, belief)
@@ -95,7 +102,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         return _answer(
             problem, passing, runs, statuses, marginals=passing.probabilities(belief), log_partition=log_partition
         )
-    state = _decode(problem, passing, exact)
+    state = _decode(problem, passing, exact, range(len(runs)))
     least = assignment_energies(problem.union, problem.numbers, state)
     probabilities, count, joint = count_minimisers(problem, passing, belief, least)
     return _answer(
@@ -110,7 +117,7 @@ def check(options: Mapping[str, Any]) -> None:
     if schedule not in SCHEDULES:
         listed = ", ".join(repr(s) for s in SCHEDULES)
         raise MethodError(f"schedule= is one of {listed}, not {schedule!r}.{did_you_mean(schedule, SCHEDULES)}")
-    if not isinstance(damping, (int, float)) or not 0 <= damping < 1:
+    if damping is not None and (not isinstance(damping, (int, float)) or not 0 <= damping < 1):
         raise MethodError(f"damping= is the share of the old message that is kept, in [0, 1), not {damping!r}.")
     if stop not in (None, "feasible"):
         raise MethodError(f'stop= is None or "feasible", not {stop!r}.')
@@ -139,7 +146,7 @@ def _iterate(problem: Problem, passing: Passing, exact: Bool, options: dict[str,
         else:
             run.status = Status.ITERATION_LIMIT
             loopy.append(chunk)
-    sweeps = _sweeps(passing, once, options)
+    sweeps = _sweeps(passing, once, options, options["damping"] or 0.0)
     if options["stop"] == "feasible":
         _until_feasible(problem, passing, runs, loopy, sweeps, options)
         return runs
@@ -150,10 +157,36 @@ def _iterate(problem: Problem, passing: Passing, exact: Bool, options: dict[str,
     return runs
 
 
-def _sweeps(passing: Passing, once: Steps, options: dict[str, Any]) -> Callable[[int], Callable[[], float]]:
+def _damp(problem: Problem, passing: Passing, runs: list[_Run], options: dict[str, Any]) -> list[int]:
+    """Go on with damping where no number of iterations and no damping was asked for; the chunks that did."""
+    if options["damping"] is not None or options["max_iterations"] is not None:
+        return []
+    again = [c for c, run in enumerate(runs) if run.status is Status.ITERATION_LIMIT and not problem.is_late()]
+    if again:
+        sweeps = _sweeps(passing, sequential(passing.layout, passing.operators), options, SECOND_DAMPING)
+        for chunk in again:
+            sweep = sweeps(chunk)
+            more = {**options, "max_iterations": 2 * SWEEPS[passing.minimize]}
+            while _goes_on(problem, passing, runs[chunk], more):
+                runs[chunk].record(sweep())
+    return again
+
+
+def _better(problem: Problem, one: I64, two: I64, chunks: Sequence[int]) -> I64:
+    """Of two answers, in these chunks the second where its energy is no higher; where sums are involved, the second."""
+    compiled = problem.compiled
+    taken = np.isin(compiled.sample_chunk, chunks)
+    if not problem.any_soft:
+        first, second = (assignment_energies(problem.union, problem.numbers, s) for s in (one, two))
+        taken &= second <= first
+    return np.where(taken[compiled.variable_sample], two, one)
+
+
+def _sweeps(
+    passing: Passing, once: Steps, options: dict[str, Any], damping: float
+) -> Callable[[int], Callable[[], float]]:
     """For each chunk, a function that runs one iteration of it and returns the residual."""
     layout = passing.layout
-    damping = options["damping"]
     steps = flooding(layout, passing.operators) if options["schedule"] == "flooding" else once
 
     def by_steps(chunk: int) -> Callable[[], float]:
@@ -216,12 +249,12 @@ def _until_feasible(
         active = [c for c in active if not allowed[c] and _goes_on(problem, passing, runs[c], options)]
 
 
-def _decode(problem: Problem, passing: Passing, exact: Bool) -> I64:
-    """States of all variables that are not summed out (-1 for these), improved by local search where not exact."""
+def _decode(problem: Problem, passing: Passing, exact: Bool, chunks: Iterable[int]) -> I64:
+    """States of the variables of these chunks (-1 where summed out), improved by local search where not exact."""
     compiled = problem.compiled
     state = np.where(compiled.variable_soft == 1, -2, -1).astype(np.int64)
     to_factor = passing.to_factor.copy()
-    for chunk in range(len(compiled.chunk_variable_start) - 1):
+    for chunk in chunks:
         first, stop = (int(v) for v in compiled.chunk_variable_start[chunk : chunk + 2])
         passing.choose(state, to_factor, first, stop, local=False)
         if not problem.any_soft and not exact[compiled.sample_chunk == chunk].all():

@@ -244,6 +244,7 @@ def steps(
     check_options("bp", options)
     options = {**bp.OPTIONS, **options}
     bp.check(options)
+    options["damping"] = options["damping"] or 0.0
     beta = read_beta(beta)
     samples = read_samples(graph, given, parameters)
     if samples.is_list:
