@@ -64,6 +64,9 @@ def to_networkx(graph: FactorGraph, parameters: Mapping[str, npt.ArrayLike] | No
     for name, variable in graph.variables.items():
         if variable.is_real:
             continue
+        if not variable.size:
+            # An array without cells has no node, but factors over nothing may be declared over it.
+            net.graph.setdefault("empty", {})[name] = (variable.role, variable.shape, variable.states)
         counts = graph.cell_states[graph.cell_offset[name] :][: variable.size].tolist()
         places = itertools.product(*map(range, variable.shape))
         for cell, place in enumerate(places):
@@ -141,6 +144,9 @@ def from_networkx(net: "nx.Graph[Any]") -> FactorGraph:
         raise VariableError(f"node {strange!r} needs bipartite=0 (a variable) or bipartite=1 (a factor).")
     cell_of = _read_variables(net, [node for node, side in sides.items() if side == 0])
     declared = {cell.name: cell.declared for cell in cell_of.values()}
+    for name, (role, shape, states) in net.graph.get("empty", {}).items():
+        domain = {"n_states": 1} if states is None else {"states": list(states)}
+        declared[name] = _DECLARE[role](name, shape, **domain)
     groups: dict[Hashable, list[tuple[int, list[Variable], Any, dict[str, Any]]]] = {}
     for position, node in enumerate(node for node, side in sides.items() if side == 1):
         data = net.nodes[node]

@@ -74,3 +74,12 @@ def test_what_is_not_a_factor_graph(node, edges, error, message):
     net.add_edges_from(edges)
     with pytest.raises(error, match=message):
         fg.from_networkx(net)
+
+
+def test_an_array_without_cells_comes_back():
+    """It has no node, and a ragged declaration may still be over it."""
+    y = fg.output("y", shape=0, states=["a", "b"])
+    graph = fg.FactorGraph([fg.Table(y, members=[[]], energies=[np.array(3.0)])])
+    again = fg.from_networkx(fg.to_networkx(graph))
+    assert again["y"] == graph["y"] and again["y"].states == ("a", "b")
+    assert fg.minimize(again).energy == 3.0
