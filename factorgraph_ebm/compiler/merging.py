@@ -13,7 +13,7 @@ import numpy as np
 
 from factorgraph_ebm.arrays import I64, Bool
 from factorgraph_ebm.compiler.ordering import find_enclosing
-from factorgraph_ebm.compiler.parts import Contribution, Part, _split
+from factorgraph_ebm.compiler.parts import Contribution, Part, split_rows
 from factorgraph_ebm.compiler.topology import find_topology
 
 
@@ -130,7 +130,7 @@ def _merge(parts: Sequence[Part], member_part: I64, member_row: I64, member_set:
     for count in np.unique(counts):
         place = starts[counts == count][:, None] + np.arange(count)
         rows, which = member_row[place], member_part[place]
-        for chosen, key in _split(list(which.T), len(which)):
+        for chosen, key in split_rows(list(which.T), len(which)):
             at = rows if chosen is None else rows[chosen]
             kept += _merged_parts(parts, [int(i) for i in key], at)
     return kept
@@ -144,7 +144,7 @@ def _merged_parts(parts: Sequence[Part], which: list[int], rows: I64) -> list[Pa
         for column in parts[i].columns[:, rows[:, j]]:
             places.append(np.argmax(target == column, axis=0).astype(np.int64))
     merged = []
-    for chosen, place in _split(places, len(rows)):
+    for chosen, place in split_rows(places, len(rows)):
         at = rows if chosen is None else rows[chosen]
         contributions: list[Contribution] = []
         used = 0

@@ -187,7 +187,7 @@ def pieces_of(group: int, g: Group, samples: Sequence[Sample], cells: Cells) -> 
     if g.factor.reads_table and g.factor.state_shape is not None:
         return [Piece(group, None, columns, g.factor.state_shape, offset)]
     pieces = []
-    for rows, shape in _split([cells.states[c] for c in columns], columns.shape[1]):
+    for rows, shape in split_rows([cells.states[c] for c in columns], columns.shape[1]):
         chosen = columns if rows is None else columns[:, rows]
         at = offset if rows is None or isinstance(offset, int) else offset[rows]
         pieces.append(Piece(group, rows, chosen, shape, at))
@@ -218,14 +218,14 @@ def _split_ragged(
         columns = (columns[:, None, :] + sample_start[:, None]).reshape(r, m * len(inside))
         at = (number_base[:, None] + at).ravel()
         members = (np.arange(m)[:, None] * g.size + inside).ravel()
-        for rows, shape in _split([cells.states[c] for c in columns], columns.shape[1]):
+        for rows, shape in split_rows([cells.states[c] for c in columns], columns.shape[1]):
             if rows is None:
                 yield members, columns, shape, at
             else:
                 yield members[rows], columns[:, rows], shape, at[rows]
 
 
-def _split(descriptors: Sequence[I64], n: int) -> list[tuple[I64 | None, tuple[int, ...]]]:
+def split_rows(descriptors: Sequence[I64], n: int) -> list[tuple[I64 | None, tuple[int, ...]]]:
     """Rows with equal values of all descriptors, with these values; rows is None where all are equal."""
     if n == 0:
         return []
@@ -254,7 +254,7 @@ def parts_of(number: int, piece: Piece, g: Group, cells: Cells, *, fold: bool) -
     descriptors += [(columns[i] == columns[j]).astype(np.int64) for i, j in repeats]
     descriptors += states
     parts = []
-    for rows, value in _split(descriptors, n):
+    for rows, value in split_rows(descriptors, n):
         is_given = dict(zip(given_slots, value))
         same = dict(zip(repeats, value[len(given_slots) :]))
         k = value[len(given_slots) + len(repeats) :]

@@ -66,14 +66,14 @@ def run_steps(  # type: ignore[no-untyped-def]
         while low < stop_low:
             high = low + block if low + block < stop_low else stop_low
             kernels[k](run, number, store, weight, constants, to_factor, out, scratch, low, high, step_target[p])
-            moved = _store(run, out, to_variable, low, high, step_target[p], damping)
+            moved = store_messages(run, out, to_variable, low, high, step_target[p], damping)
             change = moved if moved > change else change
             low = high
     return change
 
 
 @inlined
-def _store(run, out, to_variable, low, high, target, damping):  # type: ignore[no-untyped-def]
+def store_messages(run, out, to_variable, low, high, target, damping):  # type: ignore[no-untyped-def]
     """Normalise, damp and store the raw messages of a block; return the largest change."""
     n = high - low
     one = U8(1)
@@ -226,7 +226,7 @@ def choose_states(  # type: ignore[no-untyped-def]
             out[b + s] = unary[w + s]
         for j in range(slot_start[v], slot_start[v + 1]):
             m = slot_message[j]
-            r, f, slot = _locate(run_field, run_field_start, m)
+            r, f, slot = locate(run_field, run_field_start, m)
             run = run_field[run_field_start[r] : run_field_start[r + 1]]
             number = factor_number[run[3] : run[3] + run[0]]
             kernels[slot_kernel[factor_slot[r] + slot]](
@@ -257,7 +257,7 @@ def choose_states(  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _locate(run_field, run_field_start, m):  # type: ignore[no-untyped-def]
+def locate(run_field, run_field_start, m):  # type: ignore[no-untyped-def]
     """Run, factor and slot of the message row at element m: rows of runs lie one run after another."""
     low = 0
     high = len(run_field_start) - 1

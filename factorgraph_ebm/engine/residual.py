@@ -13,7 +13,7 @@ import numpy as np
 
 from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U4, REAL, driver, inlined, kernel
 from factorgraph_ebm.arrays import F64, I64
-from factorgraph_ebm.engine.driver import RUNS, STATE, VARIABLES, _locate, _store
+from factorgraph_ebm.engine.driver import RUNS, STATE, VARIABLES, locate, store_messages
 from factorgraph_ebm.engine.variables import send_to_factors
 from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
@@ -127,7 +127,7 @@ def fire_factors(  # type: ignore[no-untyped-def]
             kernels[slot_kernel[run_slot[r] + slot]](
                 run, number, store, weight, constants, to_factor, out, scratch, low, low + one, slot
             )
-            change = _store(run, out, to_variable, low, low + one, slot, damping)
+            change = store_messages(run, out, to_variable, low, low + one, slot, damping)
             if change <= 0.0:
                 continue
             v = U8(scope[run[2] + slot * run[0] + np.int64(low)])
@@ -135,7 +135,7 @@ def fire_factors(  # type: ignore[no-untyped-def]
                 unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, v, v + one, -1
             )
             for i in range(slot_start[v], slot_start[v + one]):
-                other, g, _ = _locate(run_field, run_field_start, slot_message[i])
+                other, g, _ = locate(run_field, run_field_start, slot_message[i])
                 number_of = run_field[run_field_start[other] + 3] + np.int64(g)
                 if number_of != f:
                     _raise_priority(priority, bucket, following, preceding, ends, number_of, change, tolerance)
