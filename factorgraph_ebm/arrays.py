@@ -121,6 +121,12 @@ class Compiled(NamedTuple):
     store_size: int
 
 
+def run_fields(compiled: Compiled, field: int) -> I64:
+    """One field of the header of every run, (R,)."""
+    picked: I64 = compiled.run_field[compiled.run_field_start[:-1] + field]
+    return picked
+
+
 class Steps(NamedTuple):
     """A schedule: P steps, sorted by chunk; `start[c]:start[c + 1]` is one iteration of chunk c."""
 

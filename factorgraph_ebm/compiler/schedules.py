@@ -57,8 +57,8 @@ class Operators:
 def sequential(layout: Layout, operators: Operators) -> Steps:
     factors, variables = layout.factor_block, layout.variable_block
     n_levels = int(variables.level.max(initial=0)) + 1
-    last = _field_of_runs(layout, a.RUN_LAST)
-    arity = _field_of_runs(layout, a.RUN_ARITY)
+    last = a.run_fields(layout.compiled, a.RUN_LAST)
+    arity = a.run_fields(layout.compiled, a.RUN_ARITY)
     pieces = []
     # Sort keys: chunk, then 2 * level up and 4 * n_levels - 2 * level down, variables before factors going up.
     up = 2 * variables.level
@@ -106,11 +106,6 @@ def _joined(blocks: Blocks) -> Blocks:
         run=blocks.run[first], chunk=blocks.chunk[first], level=blocks.level[first],
         low=blocks.low[first], high=blocks.high[final],
     )  # fmt: skip
-
-
-def _field_of_runs(layout: Layout, field: int) -> I64:
-    compiled = layout.compiled
-    return compiled.run_field[compiled.run_field_start[:-1] + field]
 
 
 def _variable_steps(blocks: Blocks, key: I64, target: int) -> I64:

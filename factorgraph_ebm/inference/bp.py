@@ -195,11 +195,11 @@ def _sweeps(
 
     def by_residual(chunk: int) -> Callable[[], float]:
         compiled, blocks = passing.compiled, layout.factor_block
-        first = compiled.run_field[compiled.run_field_start[:-1] + a.RUN_FACTOR]
+        first = a.run_fields(compiled, a.RUN_FACTOR)
         inside = np.flatnonzero(blocks.chunk == chunk)
         ranges = [np.arange(blocks.low[i], blocks.high[i]) + first[blocks.run[i]] for i in inside]
         factors = np.concatenate([*ranges, np.zeros(0, np.int64)]).astype(np.int64)
-        queue = make_queue(int(compiled.run_field[compiled.run_field_start[:-1]].sum()), factors)
+        queue = make_queue(int(a.run_fields(compiled, a.RUN_SIZE).sum()), factors)
         return lambda: passing.fire(queue, len(factors), options["tolerance"], damping)
 
     return by_residual if options["schedule"] == "residual" else by_steps

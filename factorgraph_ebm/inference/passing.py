@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -96,6 +95,11 @@ class Passing:
         start = np.concatenate([[0], np.cumsum([len(k) for k in of_slot])]).astype(np.int64)
         return np.array([k for kernels in of_slot for k in kernels], np.int64), start
 
+    def _last_kernels(self) -> I64:
+        """Kernel of the slot of each run's last variable, (R,)."""
+        last = a.run_fields(self.compiled, a.RUN_LAST)
+        return np.array([k[int(s)] for k, s in zip(self.operators.of_slot, last)], np.int64)
+
     def beliefs(self) -> F64:
         """Unary energies plus incoming messages, (unary_size,), not normalised."""
         belief = np.empty(self.compiled.unary_size)
@@ -118,10 +122,8 @@ class Passing:
         """Bethe free energy of each sample, (N,), +inf where infeasible."""
         compiled = self.compiled
         total = np.zeros(len(compiled.sample_chunk))
-        last = _run_fields(compiled, a.RUN_LAST)
-        kernel = np.array([k[int(s)] for k, s in zip(self.operators.of_slot, last)], np.int64)
         add_free_energies(
-            self.kernels, kernel, *self.variables, compiled.scope, compiled.variable_sample, *self.runs,
+            self.kernels, self._last_kernels(), *self.variables, compiled.scope, compiled.variable_sample, *self.runs,
             self.to_variable, self.to_factor, self.out, self.scratch, self.block, belief, total,
         )  # fmt: skip
         return total
@@ -146,11 +148,9 @@ class Passing:
         unary, start, slot_start, _, slot_message = self.variables
         belief = np.empty(compiled.unary_size)
         sum_beliefs(unary, start, slot_start, slot_message, shift, belief, 0, len(compiled.variable_cell))
-        last = _run_fields(compiled, a.RUN_LAST)
-        kernel = np.array([k[int(s)] for k, s in zip(self.operators.of_slot, last)], np.int64)
         add_lower_bounds(
-            self.kernels, kernel, compiled.variable_start, compiled.scope, compiled.variable_sample, *self.runs,
-            -shift, self.out, self.scratch, self.block, belief, total, size,
+            self.kernels, self._last_kernels(), compiled.variable_start, compiled.scope, compiled.variable_sample,
+            *self.runs, -shift, self.out, self.scratch, self.block, belief, total, size,
         )  # fmt: skip
         return total, size
 
@@ -173,11 +173,6 @@ def weights(store: F64) -> F64:
         weight = np.exp(-store)
     weight[weight > HEAVIEST] = np.inf
     return weight
-
-
-def _run_fields(compiled: Any, field: int) -> I64:
-    picked: I64 = compiled.run_field[compiled.run_field_start[:-1] + field]
-    return picked
 
 
 def _without_proofs(messages: F64, field: I64, start: I64) -> F64:

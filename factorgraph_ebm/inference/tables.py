@@ -50,7 +50,7 @@ def scope_of(compiled: Compiled, run: Run) -> I64:
 
 def find_runs(compiled: Compiled, position: I64) -> list[tuple[int, I64, I64]]:
     """For factor numbers (n,): each run among them, which of them lie in it, and their places within the run."""
-    first = compiled.run_field[compiled.run_field_start[:-1] + a.RUN_FACTOR]
+    first = a.run_fields(compiled, a.RUN_FACTOR)
     # Empty runs share their first factor with the next run: the last of equal ones owns it.
     number = np.searchsorted(first, position, side="right") - 1
     found = []
