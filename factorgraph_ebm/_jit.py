@@ -116,6 +116,30 @@ def driver(pointed: tuple[str, ...], *signature: str) -> Callable[[Callable[...,
     return lambda function: Driver(function, pointed, signature)
 
 
+def pointer_type(result: str, *arguments: str) -> str:
+    """The type of a driver's argument that is one kernel: a tuple of one (see `pointer_to`)."""
+    return f"UniTuple(FunctionType({result}({', '.join(arguments)})), 1)"
+
+
+class Intrinsic(Kernel):
+    """An instruction that no Python expression names; with the JIT off, a plain function that does the same."""
+
+    def __init__(self, build: Callable[..., Any], plain: Callable[..., Any]) -> None:
+        super().__init__(plain, None)
+        self.build = build
+
+    @functools.cached_property
+    def compiled(self) -> Any:
+        import numba
+
+        return self.function if numba.config.DISABLE_JIT else numba.extending.intrinsic(self.build)  # type: ignore[attr-defined]
+
+
+def intrinsic(plain: Callable[..., Any]) -> Callable[[Callable[..., Any]], Intrinsic]:
+    """Decorate a function (typing context, types) -> (signature, code builder); `plain` stands in without the JIT."""
+    return lambda build: Intrinsic(build, plain)
+
+
 class Pointers(tuple[Any, ...]):
     """A tuple of kernels that knows its Numba type: Numba would find it anew at each call, slowly, with a warning."""
 
@@ -132,13 +156,22 @@ def _register_pointers() -> None:
 def pointers(kernels: Sequence[Kernel]) -> Pointers:
     """A tuple of kernels for a driver, filled up to one of the lengths that drivers are compiled for."""
     count = next(c for c in POINTER_COUNTS if c >= len(kernels))
-    values = Pointers(k.pointer for k in [*kernels, *[kernels[0]] * (count - len(kernels))])
+    return _pointers([*kernels, *[kernels[0]] * (count - len(kernels))])
+
+
+def pointer_to(kernel: Kernel) -> Pointers:
+    """One kernel for an argument of type `pointer_type`."""
+    return _pointers([kernel])
+
+
+def _pointers(kernels: Sequence[Kernel]) -> Pointers:
+    values = Pointers(k.pointer for k in kernels)
     if hasattr(values[0], "signature"):
         import numba
 
         _register_pointers()
         kernel_type = numba.types.FunctionType(values[0].signature())
-        values.numba_type = numba.types.UniTuple(kernel_type, count)  # type: ignore[no-untyped-call]
+        values.numba_type = numba.types.UniTuple(kernel_type, len(values))  # type: ignore[no-untyped-call]
     return values
 
 

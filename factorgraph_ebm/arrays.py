@@ -41,8 +41,9 @@ RUN_CONSTANT = 5
 "element of `constants` where the constants of its structure begin"
 RUN_LAST = 6
 "slot of the variable that comes last in the variable order"
-RUN_ENTRIES = 7
-"product of the states of its slots"
+RUN_MIRROR = 7
+"""pairs of tables: elements of the store from a table to its transposed copy, 0 where there is none; set by
+`inference.mirrors`, and 0 in a compiled graph"""
 RUN_HEADER = 8
 SLOT_STATES = 0
 SLOT_STRIDE = 1
@@ -128,7 +129,11 @@ def run_fields(compiled: Compiled, field: int) -> I64:
 
 
 class Steps(NamedTuple):
-    """A schedule: P steps, sorted by chunk; `start[c]:start[c + 1]` is one iteration of chunk c."""
+    """A schedule: P steps, sorted by chunk; `start[c]:start[c + 1]` is one iteration of chunk c.
+
+    Steps of one stage do not read what another of them writes: threads share them. How steps are cut, and with it
+    every sum, depends on the graph alone, never on the number of threads.
+    """
 
     start: I64
     "(C + 1,)"
@@ -142,6 +147,10 @@ class Steps(NamedTuple):
     "(P,)"
     target: I64
     "(P,) factors: slots that are written. Variables: ALL, 0 (slots before the split) or 1 (from it on)"
+    stage_start: I64 = np.zeros(1, np.int64)
+    "(stages + 1,) first step of each stage"
+    chunk_stage: I64 = np.zeros(1, np.int64)
+    "(C + 1,) first stage of each chunk"
 
 
 class Messages(NamedTuple):

@@ -254,8 +254,8 @@ def has_avx2():
 @pytest.mark.parametrize(
     "module, name, instruction, least",
     [
-        ("factors.table_kernels", "pair_min", "v(add|min|cmp)", 2),
-        ("factors.table_kernels", "pair_sum", "v(mul|fmadd)", 20),  # the polynomials of exp and log
+        ("factors.pair_kernels", "pair_min", "v(add|min|cmp)", 2),
+        ("factors.pair_kernels", "pair_sum", "v(mul|fmadd)", 20),  # the polynomials of exp and log
         ("engine.variables", "sum_beliefs", "vadd", 1),
     ],
 )

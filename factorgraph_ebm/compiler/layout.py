@@ -253,8 +253,7 @@ class _Runs:
         for r, key in enumerate(self.keys):
             n = int(run_start[r + 1] - run_start[r])
             arity = len(key.states)
-            entries = int(np.prod(key.states, dtype=np.int64))
-            field += [n, arity, scope, int(run_start[r]), key.shared, key.constant, key.last, entries]
+            field += [n, arity, scope, int(run_start[r]), key.shared, key.constant, key.last, 0]
             for s in range(arity):
                 field += [key.states[s], key.strides[s], message, key.soft[s]]
                 message += n * key.states[s]

@@ -12,6 +12,7 @@ factor has other variables of either kind.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,7 +29,7 @@ UP, DOWN = 1, 0
 class Operators:
     """The kernels of a question, and which of them each slot of each run is sent by."""
 
-    def __init__(self, layout: Layout, *, minimize: bool) -> None:
+    def __init__(self, layout: Layout, *, minimize: bool, form: str = "energies") -> None:
         self.kernels: list[Kernel] = []
         self.of_slot: list[list[int]] = []
         field, start = layout.compiled.run_field, layout.compiled.run_field_start
@@ -39,13 +40,15 @@ class Operators:
             chosen = []
             for slot in range(len(slots)):
                 others = np.delete(slots[:, a.SLOT_SOFT], slot)
-                if not minimize or (len(others) and others.all()):
+                if form != "energies":
+                    kernel = getattr(offered, form)
+                elif not minimize or (len(others) and others.all()):
                     kernel = offered.sum
                 elif not others.any():
                     kernel = offered.min
                 else:
                     kernel = offered.mixed
-                chosen.append(self._number(kernel))
+                chosen.append(-1 if kernel is None else self._number(kernel))
             self.of_slot.append(chosen)
 
     def _number(self, kernel: Kernel) -> int:
@@ -127,7 +130,40 @@ def _sorted(pieces: Sequence[I64], layout: Layout) -> Steps:
     rows = np.concatenate(pieces, axis=1)
     chunk, key, *_ = rows
     order = np.lexsort((np.arange(rows.shape[1]), key, chunk))
-    rows = np.ascontiguousarray(rows[:, order])
+    rows = _cut(rows[:, order], layout)
     n_chunks = len(layout.compiled.chunk_variable_start) - 1
-    start = np.searchsorted(rows[0], np.arange(n_chunks + 1))
-    return Steps(start.astype(np.int64), rows[2], rows[3], rows[4], rows[5], rows[6])
+    start = np.searchsorted(rows[0], np.arange(n_chunks + 1)).astype(np.int64)
+    n = rows.shape[1]
+    new = np.ones(n, bool)
+    new[1:] = (rows[0, 1:] != rows[0, :-1]) | (rows[1, 1:] != rows[1, :-1])
+    stage_start = np.append(np.flatnonzero(new), n)
+    chunk_stage = np.searchsorted(stage_start, start)
+    return Steps(start, rows[2], rows[3], rows[4], rows[5], rows[6], stage_start, chunk_stage)
+
+
+WORK = 1 << 14
+"table entries that one step of factors reads, about 10 us: wide stages are cut into several steps"
+WIDEST = 4096
+"variables of one step at most"
+
+
+def _cut(rows: I64, layout: Layout) -> I64:
+    """Cut steps into pieces of about equal work."""
+    compiled = layout.compiled
+    states = max(1, compiled.unary_size // max(1, len(compiled.variable_cell)))
+    grain = np.empty(len(layout.kinds) + 1, np.int64)
+    grain[-1] = max(64, min(WIDEST, (WORK >> 1) // states))  # run -1: variables
+    for run, kind in enumerate(layout.kinds):
+        row = compiled.run_field[compiled.run_field_start[run] : compiled.run_field_start[run + 1]]
+        widths = row[a.RUN_HEADER + a.SLOT_STATES :: a.SLOT_FIELDS].tolist()
+        work = math.prod(widths) if kind == "Table" else 4 * sum(widths)
+        grain[run] = max(32, min(WIDEST, WORK // work))
+    size = grain[rows[3]]
+    pieces = np.maximum(1, -(-(rows[5] - rows[4]) // size))
+    if (pieces == 1).all():
+        return np.ascontiguousarray(rows)
+    cut = np.repeat(rows, pieces, axis=1)
+    number = np.arange(cut.shape[1]) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    cut[4] += number * np.repeat(size, pieces)
+    cut[5] = np.minimum(cut[5], cut[4] + np.repeat(size, pieces))
+    return cut

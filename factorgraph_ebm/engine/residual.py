@@ -13,8 +13,8 @@ import numpy as np
 
 from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U4, REAL, driver, inlined, kernel
 from factorgraph_ebm.arrays import F64, I64
-from factorgraph_ebm.engine.driver import RUNS, STATE, VARIABLES, locate, store_messages
-from factorgraph_ebm.engine.variables import send_to_factors
+from factorgraph_ebm.engine.decoding import locate
+from factorgraph_ebm.engine.driver import FORM, RUNS, STATE, VARIABLES
 from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
 U8 = np.uint64
@@ -100,13 +100,14 @@ def _raise_priority(priority, bucket, following, preceding, ends, f, change, tol
 
 
 @driver(
-    SIGNATURE, REAL, READ_I8, READ_I8, F8, I8, I8, I8, I8, READ_U4, *VARIABLES, *RUNS, *STATE, INTEGER, REAL, REAL
+    SIGNATURE, REAL, *FORM, READ_I8, READ_I8, F8, I8, I8, I8, I8, READ_U4, *VARIABLES, *RUNS, *STATE, F8,
+    INTEGER, REAL, REAL,
 )  # fmt: skip
 def fire_factors(  # type: ignore[no-untyped-def]
-    kernels, slot_kernel, run_slot, priority, bucket, following, preceding, ends, scope,
+    kernels, send, keep, slot_kernel, run_slot, priority, bucket, following, preceding, ends, scope,
     unary, start, slot_start, slot_split, slot_message,
     run_field, run_field_start, factor_number, constants, store, weight,
-    to_variable, to_factor, out, scratch, firings, tolerance, damping,
+    to_variable, to_factor, out, scratch, shift, firings, tolerance, damping,
 ):  # fmt: skip
     """Fire up to `firings` factors; return the largest priority left (at most `tolerance` when nothing is queued)."""
     one = U8(1)
@@ -127,13 +128,16 @@ def fire_factors(  # type: ignore[no-untyped-def]
             kernels[slot_kernel[run_slot[r] + slot]](
                 run, number, store, weight, constants, to_factor, out, scratch, low, low + one, slot
             )
-            change = store_messages(run, out, to_variable, low, low + one, slot, damping)
+            change = keep[0](run, out, to_variable, shift, low, low + one, slot, damping)
+            if change != change:
+                return change
             if change <= 0.0:
                 continue
             v = U8(scope[run[2] + slot * run[0] + np.int64(low)])
-            send_to_factors(
-                unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, v, v + one, -1
-            )
+            send[0](
+                unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift,
+                v, v + one, -1,
+            )  # fmt: skip
             for i in range(slot_start[v], slot_start[v + one]):
                 other, g, _ = locate(run_field, run_field_start, slot_message[i])
                 number_of = run_field[run_field_start[other] + 3] + np.int64(g)

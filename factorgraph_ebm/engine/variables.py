@@ -14,12 +14,15 @@ from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_F8, READ_U4, REA
 
 U8 = np.uint64
 
-SEND = (NOTHING, READ_F8, READ_U8, READ_U4, READ_U4, READ_U8, READ_F8, F8, F8, SIZE, SIZE, INTEGER)
+SEND = (NOTHING, READ_F8, READ_U8, READ_U4, READ_U4, READ_U8, READ_F8, F8, F8, F8, SIZE, SIZE, INTEGER)
+"""unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift, low, high, target
+
+Where a variable sends to one slot, `shift[v - low]` receives what was taken off its row, in nats."""
 
 
 @kernel(*SEND)
 def send_to_factors(  # type: ignore[no-untyped-def]
-    unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, low, high, target
+    unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift, low, high, target
 ):  # fmt: skip
     """Send messages of the variables low to high: all (-1), to the slots before the split (0), or from it on (1)."""
     one = U8(1)
@@ -54,6 +57,8 @@ def send_to_factors(  # type: ignore[no-untyped-def]
                 x = to_factor[m] + p
                 y = to_factor[m + one] + q
                 least = x if x < y else y
+                if stop - first == one:
+                    shift[v - low] = least
                 if least < np.inf:
                     x -= least
                     y -= least
@@ -87,6 +92,8 @@ def send_to_factors(  # type: ignore[no-untyped-def]
                 scratch[s] += to_variable[m + s]
                 to_factor[m + s] = value
                 least = value if value < least else least
+            if stop - first == one:
+                shift[v - low] = least
             if least < np.inf:
                 for s in range(k):
                     to_factor[m + s] -= least

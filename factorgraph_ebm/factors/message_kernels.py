@@ -41,11 +41,21 @@ HEAVIEST = 1e140
 
 
 class MessageKernels(NamedTuple):
-    """The kernels of one structure: minimise over the other slots, sum over them, or sum soft slots, then minimise."""
+    """The kernels of one structure: minimise over the other slots, sum over them, or sum soft slots, then minimise.
+
+    These three take and give energies, and every structure with kernels has them. The others are faster forms of
+    messages, where a structure has them: see `engine.messages`.
+    """
 
     min: Kernel
     sum: Kernel
     mixed: Kernel
+    weights: Kernel | None = None
+    "sum over rows of weights"
+    odds: Kernel | None = None
+    "sum, two states, one number a message"
+    differences: Kernel | None = None
+    "minimise, two states, one number a message"
 
 
 @inlined

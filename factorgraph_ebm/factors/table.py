@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from factorgraph_ebm.errors import FactorError, ScopeError
 from factorgraph_ebm.factors.message_kernels import MessageKernels
-from factorgraph_ebm.factors.table_kernels import ANY, PAIR
+from factorgraph_ebm.factors.pair_kernels import PAIR
+from factorgraph_ebm.factors.table_kernels import ANY
 from factorgraph_ebm.graph.declaration import Factor, TableMap, check_name, said
 from factorgraph_ebm.graph.expressions import Constant, Numbers
 from factorgraph_ebm.graph.parametrisation import Floats, Values

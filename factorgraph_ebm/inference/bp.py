@@ -6,108 +6,210 @@
 J. Pearl, "Probabilistic Reasoning in Intelligent Systems", 1988; Kschischang, Frey and Loeliger, IEEE Trans. Inf.
 Theory 47(2), 2001. A forbidden state found by messages that began uniform is a proof, so a variable with none left
 proves that there is no answer.
+
+Messages are passed in the fastest form that serves a sample (`inference.forms`), and where that loses digits, in
+energies, which lose none.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from factorgraph_ebm import arrays as a
-from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Messages, Numbers, Steps
-from factorgraph_ebm.compiler.schedules import flooding, sequential
-from factorgraph_ebm.engine.residual import make_queue
+from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Messages, Numbers
+from factorgraph_ebm.compiler.layout import Layout
+from factorgraph_ebm.compiler.schedules import sequential
 from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.inference.energies import assignment_energies
+from factorgraph_ebm.inference.forms import Differences, Odds, Weights, served
 from factorgraph_ebm.inference.method import Answer, Method, Problem, Status, check_limits
 from factorgraph_ebm.inference.minimisers import count_minimisers
 from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.polish import improve
+from factorgraph_ebm.inference.progress import Progress
 
 SCHEDULES = ("sequential", "flooding", "residual")
 OPTIONS = {"schedule": "sequential", "damping": None, "tolerance": 1e-8, "max_iterations": None, "stop": None}
-SWEEPS = {True: 200, False: 1000}
-"iterations by default, minimising or summing: min-sum that has not settled after some hundreds seldom will"
-SECOND_DAMPING = 0.5
-"""damping of a second run, by default, for what has not come to rest without any: of 34 models of the UAI 2014
-competition it lowered the energy of 7, Promedus_14 from 50.4 to its least, 18.6; the better answer is kept"""
 
 
-class _Run:
-    """One chunk's progress: iterations, residual, trace, and how it ended."""
+class _Part(NamedTuple):
+    """Some chunks, and the passing that answered them."""
 
-    def __init__(self) -> None:
-        self.iterations = 0
-        self.residual = 0.0
-        self.residuals: list[float] = []
-        self.seconds: list[float] = []
-        self.status = Status.OPTIMAL
-        self.began = time.perf_counter()
+    passing: Passing
+    chunks: tuple[int, ...]
 
-    def record(self, residual: float) -> None:
-        """Take note of one more iteration."""
-        self.iterations += 1
-        self.residual = residual
-        self.residuals.append(residual)
-        self.seconds.append(time.perf_counter() - self.began)
+
+class _Kept:
+    """The messages of all chunks as energies, made when they are read."""
+
+    def __init__(self, layout: Layout, parts: Sequence[_Part]) -> None:
+        self._layout, self._parts = layout, parts
+
+    @cached_property
+    def _all(self) -> Messages:
+        if len(self._parts) == 1:
+            return self._parts[0].passing.energies()
+        size = self._layout.compiled.message_size
+        into = Messages(np.zeros(size), np.zeros(size))
+        for part in self._parts:
+            _copy(part.passing.energies(), into, self._layout, part.chunks)
+        return into
+
+    @property
+    def to_variable(self) -> F64:
+        return self._all.to_variable
+
+    @property
+    def to_factor(self) -> F64:
+        return self._all.to_factor
+
+
+def _rows_of(layout: Layout, chunks: Iterable[int]) -> Iterable[slice]:
+    """Where the messages of these chunks lie."""
+    compiled, blocks = layout.compiled, layout.factor_block
+    field, start = compiled.run_field, compiled.run_field_start
+    for i in np.flatnonzero(np.isin(blocks.chunk, list(chunks))):
+        run = int(blocks.run[i])
+        for slot in field[start[run] + a.RUN_HEADER : start[run + 1]].reshape(-1, a.SLOT_FIELDS):
+            first, k = int(slot[a.SLOT_MESSAGE]), int(slot[a.SLOT_STATES])
+            yield slice(first + int(blocks.low[i]) * k, first + int(blocks.high[i]) * k)
+
+
+def _copy(messages: Messages, into: Messages, layout: Layout, chunks: Iterable[int]) -> None:
+    """Copy the messages of these chunks."""
+    for rows in _rows_of(layout, chunks):
+        into.to_variable[rows] = messages.to_variable[rows]
+        into.to_factor[rows] = messages.to_factor[rows]
 
 
 def best(problem: Problem, **options: Any) -> Answer:
     """Min-sum. Decodes from the last variable to the first, then improves by local search where it is not exact."""
-    passing = _start(problem, minimize=True)
     compiled = problem.compiled
+    layout = problem.union.layout
     exact = compiled.sample_exact
-    runs = _iterate(problem, passing, exact, options)
-    state = _decode(problem, passing, exact, range(len(runs)))
-    again = _damp(problem, passing, runs, options)
+    progress = Progress(problem, exact, options)
+    passing = _start(problem, Passing, minimize=True)
+    messages = Messages(passing.to_variable, passing.to_factor)
+    parts = []
+    left = list(range(len(progress.runs)))
+    quick = [] if problem.any_soft else np.flatnonzero(served(layout, "differences", minimize=True)).tolist()
+    if quick:
+        fast = _start(problem, Differences, minimize=True)
+        progress.iterate(fast, quick)
+        found = fast.energies()
+        lost = [c for c in quick if any(np.isnan(x[r]).any() for r in _rows_of(layout, [c]) for x in found)]
+        progress.restart(lost)
+        parts.append(_Part(fast, tuple(c for c in quick if c not in lost)))
+        _copy(found, messages, layout, parts[0].chunks)
+        left = sorted({*left, *lost} - {*parts[0].chunks})
+    progress.iterate(passing, left)
+    parts.append(_Part(passing, tuple(left)))
+    state = _decode(problem, passing, exact, range(len(progress.runs)))
+    again: list[int] = []
+    for part in parts:
+        damped = progress.damp(part.passing, part.chunks)
+        if damped and part.passing is not passing:
+            _copy(part.passing.energies(), messages, layout, damped)
+        again += damped
     if again:
         state = _better(problem, state, _decode(problem, passing, exact, again), again)
     belief = passing.beliefs()
-    statuses = _statuses(compiled, runs, _infeasible(compiled, belief))
-    soft = problem.any_soft
+    statuses = _statuses(compiled, progress, _infeasible(compiled, belief))
     free = bound = None
-    if soft:
+    if problem.any_soft:
         free = _clamped_free_energies(problem, state)
     else:
         bound = np.where(exact, np.inf, -np.inf)
         if not exact.all():
-            found, slack = passing.lower_bounds((0.0,)) if problem.is_late() else passing.lower_bounds()
-            bound = np.where(exact, np.inf, found - slack)
+            least, slack = passing.lower_bounds((0.0,)) if problem.is_late() else passing.lower_bounds()
+            bound = np.where(exact, np.inf, least - slack)
             energy = assignment_energies(problem.union, problem.numbers, state)
             # Equal up to the rounding of both sums: nothing better can exist.
-            proved = ~exact & np.isfinite(energy) & (energy <= found + slack)
+            proved = ~exact & np.isfinite(energy) & (energy <= least + slack)
             statuses = [Status.OPTIMAL if p else s for p, s in zip(proved, statuses)]
             bound = np.where(proved, np.inf, bound)
-    return _answer(problem, passing, runs, statuses, states=state, free_energy=free, lower_bound=bound)
+    return _answer(problem, messages, progress, statuses, states=state, free_energy=free, lower_bound=bound)
 
 
 def marginals(problem: Problem, **options: Any) -> Answer:
     """Sum-product; at beta = inf min-sum, and then a count of the minimisers (forests) or the tied states (loops)."""
-    at_zero_temperature = problem.beta == np.inf
-    passing = _start(problem, minimize=at_zero_temperature)
+    if problem.beta == np.inf:
+        return _ground_states(problem, options)
     compiled = problem.compiled
-    exact = compiled.sample_forest
-    runs = _iterate(problem, passing, exact, options)
-    _damp(problem, passing, runs, options)
+    layout = problem.union.layout
+    progress = Progress(problem, compiled.sample_forest, options)
+    left = set(range(len(progress.runs)))
+    parts: list[_Part] = []
+    probability = np.empty(compiled.unary_size)
+    log_partition = np.empty(len(compiled.sample_chunk))
+    unanswered = np.ones(len(log_partition), bool)
+    owner = np.repeat(compiled.variable_sample, np.diff(compiled.variable_start.astype(np.int64)))
+    for form in (Odds, Weights, Passing):
+        serves = np.ones(len(progress.runs), bool) if form is Passing else served(layout, form.form, minimize=False)
+        chunks = sorted(c for c in left if serves[c])
+        if not chunks:
+            continue
+        passing = _start(problem, form, minimize=False)
+        progress.iterate(passing, chunks)
+        progress.damp(passing, chunks)
+        found = _read(problem, passing)
+        lost = np.isnan(found[1])
+        lost[owner[np.isnan(found[0])]] = True
+        # In a chunk of several samples those that lost nothing keep this answer, whoever is beside them.
+        taken = unanswered & ~lost & np.isin(compiled.sample_chunk, chunks)
+        unanswered &= ~taken
+        log_partition[taken] = found[1][taken]
+        np.copyto(probability, found[0], where=taken[owner])
+        again = set(chunks) & set(compiled.sample_chunk[unanswered].tolist())
+        progress.restart(again)
+        left = left - set(chunks) | again
+        parts.append(_Part(passing, tuple(c for c in chunks if c not in again)))
+    start = compiled.variable_start[:-1].astype(np.int64)
+    infeasible = np.zeros(len(log_partition), bool)
+    if len(start):
+        infeasible[compiled.variable_sample[np.add.reduceat(probability, start) == 0.0]] = True
+    log_partition[infeasible] = -np.inf
+    return _answer(
+        problem, _Kept(layout, parts), progress, _statuses(compiled, progress, infeasible),
+        marginals=probability, log_partition=log_partition,
+    )  # fmt: skip
+
+
+def _read(problem: Problem, passing: Passing) -> tuple[F64, F64]:
+    """Probabilities (unary_size,) and log Z (N,) from messages at rest; NaN where a form lost digits."""
+    if isinstance(passing, Odds):
+        rows = _start(problem, Weights, minimize=False, fresh=True)
+        assert isinstance(rows, Weights)
+        passing.weights(rows)
+        return rows.marginals()
+    passing.send()
+    if isinstance(passing, Weights):
+        return passing.marginals()
+    belief = passing.beliefs()
+    return passing.probabilities(belief), -passing.free_energies(belief)
+
+
+def _ground_states(problem: Problem, options: Mapping[str, Any]) -> Answer:
+    """Marginals at beta = inf."""
+    compiled = problem.compiled
+    progress = Progress(problem, compiled.sample_forest, options)
+    passing = _start(problem, Passing, minimize=True)
+    chunks = range(len(progress.runs))
+    progress.iterate(passing, chunks)
+    progress.damp(passing, chunks)
     passing.send()
     belief = passing.beliefs()
-    infeasible = _infeasible(compiled, belief)
-    statuses = _statuses(compiled, runs, infeasible)
-    if not at_zero_temperature:
-        free = passing.free_energies(belief)
-        log_partition = np.where(infeasible | (free == np.inf), -np.inf, -free)
-        return _answer(
-            problem, passing, runs, statuses, marginals=passing.probabilities(belief), log_partition=log_partition
-        )
-    state = _decode(problem, passing, exact, range(len(runs)))
+    statuses = _statuses(compiled, progress, _infeasible(compiled, belief))
+    state = _decode(problem, passing, compiled.sample_forest, chunks)
     least = assignment_energies(problem.union, problem.numbers, state)
     probabilities, count, joint = count_minimisers(problem, passing, belief, least)
     return _answer(
-        problem, passing, runs, statuses, marginals=probabilities, least_energy=least,
-        log_count=np.where(exact, count, np.nan), states=state, joint=joint,
+        problem, passing.energies(), progress, statuses, marginals=probabilities, least_energy=least,
+        log_count=np.where(compiled.sample_forest, count, np.nan), states=state, joint=joint,
     )  # fmt: skip
 
 
@@ -124,52 +226,12 @@ def check(options: Mapping[str, Any]) -> None:
     check_limits(options)
 
 
-def _start(problem: Problem, *, minimize: bool) -> Passing:
-    start = problem.start.messages if problem.start is not None else None
-    return Passing(problem.union.layout, problem.scaled, minimize=minimize, start=start)
-
-
-def _iterate(problem: Problem, passing: Passing, exact: Bool, options: dict[str, Any]) -> list[_Run]:
-    """Iterate every chunk until it is at rest, exact, feasible where that is asked, or out of time."""
-    layout = problem.union.layout
-    compiled = problem.compiled
-    n_chunks = len(compiled.chunk_variable_start) - 1
-    chunk_exact = np.ones(n_chunks, bool)
-    chunk_exact[compiled.sample_chunk[~exact]] = False
-    once = sequential(layout, passing.operators)
-    runs = [_Run() for _ in range(n_chunks)]
-    loopy = []
-    for chunk, run in enumerate(runs):
-        if chunk_exact[chunk]:
-            passing.run(once, int(once.start[chunk]), int(once.start[chunk + 1]), 0.0)
-            run.record(0.0)
-        else:
-            run.status = Status.ITERATION_LIMIT
-            loopy.append(chunk)
-    sweeps = _sweeps(passing, once, options, options["damping"] or 0.0)
-    if options["stop"] == "feasible":
-        _until_feasible(problem, passing, runs, loopy, sweeps, options)
-        return runs
-    for chunk in loopy:
-        sweep = sweeps(chunk)
-        while _goes_on(problem, passing, runs[chunk], options):
-            runs[chunk].record(sweep())
-    return runs
-
-
-def _damp(problem: Problem, passing: Passing, runs: list[_Run], options: dict[str, Any]) -> list[int]:
-    """Go on with damping where no number of iterations and no damping was asked for; the chunks that did."""
-    if options["damping"] is not None or options["max_iterations"] is not None:
-        return []
-    again = [c for c, run in enumerate(runs) if run.status is Status.ITERATION_LIMIT and not problem.is_late()]
-    if again:
-        sweeps = _sweeps(passing, sequential(passing.layout, passing.operators), options, SECOND_DAMPING)
-        for chunk in again:
-            sweep = sweeps(chunk)
-            more = {**options, "max_iterations": 2 * SWEEPS[passing.minimize]}
-            while _goes_on(problem, passing, runs[chunk], more):
-                runs[chunk].record(sweep())
-    return again
+def _start(problem: Problem, form: type[Passing], *, minimize: bool, fresh: bool = False) -> Passing:
+    start = problem.start.messages if problem.start is not None and not fresh else None
+    loopy = not (problem.compiled.sample_exact if minimize else problem.compiled.sample_forest).all()
+    return form(
+        problem.union.layout, problem.scaled, minimize=minimize, start=start, repeated=loopy, threads=problem.threads
+    )
 
 
 def _better(problem: Problem, one: I64, two: I64, chunks: Sequence[int]) -> I64:
@@ -180,73 +242,6 @@ def _better(problem: Problem, one: I64, two: I64, chunks: Sequence[int]) -> I64:
         first, second = (assignment_energies(problem.union, problem.numbers, s) for s in (one, two))
         taken &= second <= first
     return np.where(taken[compiled.variable_sample], two, one)
-
-
-def _sweeps(
-    passing: Passing, once: Steps, options: dict[str, Any], damping: float
-) -> Callable[[int], Callable[[], float]]:
-    """For each chunk, a function that runs one iteration of it and returns the residual."""
-    layout = passing.layout
-    steps = flooding(layout, passing.operators) if options["schedule"] == "flooding" else once
-
-    def by_steps(chunk: int) -> Callable[[], float]:
-        first, stop = int(steps.start[chunk]), int(steps.start[chunk + 1])
-        return lambda: passing.run(steps, first, stop, damping)
-
-    def by_residual(chunk: int) -> Callable[[], float]:
-        compiled, blocks = passing.compiled, layout.factor_block
-        first = a.run_fields(compiled, a.RUN_FACTOR)
-        inside = np.flatnonzero(blocks.chunk == chunk)
-        ranges = [np.arange(blocks.low[i], blocks.high[i]) + first[blocks.run[i]] for i in inside]
-        factors = np.concatenate([*ranges, np.zeros(0, np.int64)]).astype(np.int64)
-        queue = make_queue(int(a.run_fields(compiled, a.RUN_SIZE).sum()), factors)
-        return lambda: passing.fire(queue, len(factors), options["tolerance"], damping)
-
-    return by_residual if options["schedule"] == "residual" else by_steps
-
-
-def _goes_on(problem: Problem, passing: Passing, run: _Run, options: dict[str, Any]) -> bool:
-    """Whether a chunk needs another iteration; if not, its status says why."""
-    if not run.iterations:
-        return bool(options["max_iterations"] != 0)
-    if options["tolerance"] > 0 and run.residual <= options["tolerance"]:
-        run.status = Status.CONVERGED
-        return False
-    limit = options["max_iterations"]
-    if run.iterations >= (SWEEPS[passing.minimize] if limit is None else limit):
-        return False
-    if problem.progress is not None:
-        problem.progress(run.iterations, run.residual)
-    if problem.is_late():
-        run.status = Status.TIME_LIMIT
-        return False
-    return True
-
-
-def _until_feasible(
-    problem: Problem, passing: Passing, runs: list[_Run], active: list[int],
-    sweeps: Callable[[int], Callable[[], float]], options: dict[str, Any],
-) -> None:  # fmt: skip
-    """Iterate all chunks in turn, and after each round let those go whose decoded states violate nothing."""
-    sweep = {chunk: sweeps(chunk) for chunk in active}
-    active = [c for c in active if _goes_on(problem, passing, runs[c], options)]
-    chunk_start = problem.compiled.chunk_variable_start.astype(np.int64)
-    while active:
-        for chunk in active:
-            runs[chunk].record(sweep[chunk]())
-        state = passing.lowest(passing.beliefs())
-        if passing.minimize and not problem.any_soft:
-            to_factor = passing.to_factor.copy()
-            for chunk in active:
-                state[chunk_start[chunk] : chunk_start[chunk + 1]] = -1
-                passing.choose(state, to_factor, int(chunk_start[chunk]), int(chunk_start[chunk + 1]), local=False)
-        allowed = np.ones(len(runs), bool)
-        violated = ~(assignment_energies(problem.union, problem.numbers, state) < np.inf)
-        allowed[problem.compiled.sample_chunk[violated]] = False
-        for chunk in active:
-            if allowed[chunk]:
-                runs[chunk].status = Status.FEASIBLE
-        active = [c for c in active if not allowed[c] and _goes_on(problem, passing, runs[c], options)]
 
 
 def _decode(problem: Problem, passing: Passing, exact: Bool, chunks: Iterable[int]) -> I64:
@@ -271,9 +266,9 @@ def _infeasible(compiled: Compiled, belief: F64) -> Bool:
     return found
 
 
-def _statuses(compiled: Compiled, runs: list[_Run], infeasible: Bool) -> list[Status]:
+def _statuses(compiled: Compiled, progress: Progress, infeasible: Bool) -> list[Status]:
     return [
-        Status.INFEASIBLE if bad else runs[chunk].status
+        Status.INFEASIBLE if bad else progress.runs[chunk].status
         for chunk, bad in zip(compiled.sample_chunk.tolist(), infeasible.tolist())
     ]
 
@@ -298,7 +293,10 @@ def _clamped_free_energies(problem: Problem, state: I64) -> F64:
     return free / problem.beta
 
 
-def _answer(problem: Problem, passing: Passing, runs: list[_Run], statuses: list[Status], **found: Any) -> Answer:
+def _answer(
+    problem: Problem, messages: Messages | _Kept, progress: Progress, statuses: list[Status], **found: Any
+) -> Answer:
+    runs = progress.runs
     chunks = problem.compiled.sample_chunk.tolist()
     traces = [{"residual": np.array(r.residuals, np.float64), "seconds": np.array(r.seconds, np.float64)} for r in runs]
     scaled = problem.scaled is not problem.numbers
@@ -307,7 +305,7 @@ def _answer(problem: Problem, passing: Passing, runs: list[_Run], statuses: list
         status=tuple(statuses),
         iterations=np.array([runs[c].iterations for c in chunks], np.int64),
         residual=np.array([runs[c].residual for c in chunks], np.float64),
-        messages=Messages(passing.to_variable, passing.to_factor),
+        messages=messages,
         message_beta=problem.beta if scaled else 1.0,
         trace=tuple(traces[c] for c in chunks),
         **found,

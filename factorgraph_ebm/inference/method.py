@@ -55,6 +55,8 @@ class Problem(NamedTuple):
     "time.monotonic() at which to stop; inf for never"
     progress: Callable[[int, float], None] | None
     "called with the number of iterations and the residual now and then"
+    threads: int | None = None
+    "at most so many; None: as many as pay"
 
     @property
     def compiled(self) -> Compiled:

@@ -97,7 +97,7 @@ def _as_tables(layout: Layout, kept: list[Bool]) -> tuple[Layout, F64]:
     at = 0
     for run, allowed in enumerate(kept):
         row = field[compiled.run_field_start[run] : compiled.run_field_start[run + 1]]
-        entries = int(row[a.RUN_ENTRIES])
+        entries = int(np.prod(row[a.RUN_HEADER + a.SLOT_STATES :: a.SLOT_FIELDS]))
         numbers.append(at + entries * np.arange(len(allowed)))
         at += allowed.size
         row[a.RUN_SHARED] = -1

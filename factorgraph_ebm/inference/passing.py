@@ -2,90 +2,299 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from factorgraph_ebm import arrays as a
-from factorgraph_ebm._jit import pointers
+from factorgraph_ebm._jit import Kernel, pointer_to, pointers
 from factorgraph_ebm.arrays import F64, I64, Messages, Numbers, Steps
 from factorgraph_ebm.compiler.layout import Layout
-from factorgraph_ebm.compiler.schedules import Operators
+from factorgraph_ebm.compiler.schedules import WIDEST, Operators
 from factorgraph_ebm.engine.bounds import add_lower_bounds
-from factorgraph_ebm.engine.driver import add_free_energies, choose_states, run_steps
+from factorgraph_ebm.engine.decoding import choose_states
+from factorgraph_ebm.engine.driver import run_chunks, run_stages, run_steps
+from factorgraph_ebm.engine.free_energy import add_free_energies
+from factorgraph_ebm.engine.messages import store_energies
 from factorgraph_ebm.engine.residual import Queue, fire_factors
 from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum_beliefs, to_probabilities
 from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
-from factorgraph_ebm.factors.table_kernels import pair_min
+from factorgraph_ebm.factors.pair_kernels import pair_min
+from factorgraph_ebm.inference.mirrors import add_mirrors
+from factorgraph_ebm.inference.threads import together
 
 SLICE = 1 << 17
-"steps or variables that one compiled call works on: between calls Python hears of Ctrl-C"
+"variables that one compiled call works on: between calls Python hears of Ctrl-C"
 SCRATCH = 1 << 17
 "elements of working space: a block is smaller where rows are long"
+PACE = 0.05
+"seconds that one compiled call should take"
+
+
+class Workspace:
+    """The working space of one thread."""
+
+    def __init__(self, out: int, scratch: int) -> None:
+        self.out = np.zeros(out)
+        self.scratch = np.zeros(scratch)
+        self.shift = np.zeros(max(WIDEST, BLOCK))
+
+    @property
+    def arrays(self) -> tuple[F64, F64, F64]:
+        return self.out, self.scratch, self.shift
 
 
 class Passing:
-    """The engine with its arrays in hand."""
+    """The engine with its arrays in hand. Messages are energies; the classes of `inference.forms` have other forms."""
 
-    def __init__(self, layout: Layout, numbers: Numbers, *, minimize: bool, start: Messages | None = None) -> None:
+    form: ClassVar[str] = "energies"
+    send_kernel: ClassVar[Kernel] = send_to_factors
+    keep_kernel: ClassVar[Kernel] = store_energies
+    neutral: ClassVar[float] = 0.0
+
+    def __init__(
+        self, layout: Layout, numbers: Numbers, *, minimize: bool, start: Messages | None = None,
+        repeated: bool = False, threads: int | None = 1,
+    ) -> None:  # fmt: skip
+        """`repeated`: messages are sent many times, so it pays to lay tables out for it."""
         compiled = layout.compiled
         self.layout = layout
         self.minimize = minimize
         self.compiled = compiled
-        self.operators = Operators(layout, minimize=minimize)
+        self.operators = Operators(layout, minimize=minimize, form=self.form)
         # Without factors the tuple is never read, but it has a type.
         self.kernels = pointers(self.operators.kernels or [pair_min])
+        self.pointed = pointer_to(self.send_kernel), pointer_to(self.keep_kernel)
+        self._lay_out(numbers, repeated)
+        self.to_variable = np.full(self.message_size, self.neutral)
+        self.to_factor = np.full(self.message_size, self.neutral)
+        if start is not None:
+            kept = _without_proofs(start.to_variable, compiled.run_field, compiled.run_field_start)
+            self.to_variable[:] = self.of_energies(kept)
+        self._make_room()
+        self._threads = threads
+        self.send()
+
+    def _lay_out(self, numbers: Numbers, repeated: bool) -> None:
+        """Prepare the numbers, and the arrays that say where rows of messages lie."""
+        compiled = self.compiled
+        self.message_size = compiled.message_size
         self.unary = numbers.unary
-        self.store = numbers.store
+        self.store, field = add_mirrors(numbers.store, self.layout, repeated)
         sums = any(k.name.endswith(("sum", "mixed")) for k in self.operators.kernels)
         self.weight = weights(self.store) if sums else np.zeros(0)
-        self.to_variable = np.zeros(compiled.message_size)
-        self.to_factor = np.zeros(compiled.message_size)
-        if start is not None:
-            self.to_variable[:] = _without_proofs(start.to_variable, compiled.run_field, compiled.run_field_start)
-        widths = [1]
-        arities = [1]
-        for run in range(len(layout.kinds)):
-            slots = compiled.run_field[compiled.run_field_start[run] + a.RUN_HEADER : compiled.run_field_start[run + 1]]
-            widths.append(int(slots[a.SLOT_STATES :: a.SLOT_FIELDS].sum()))
-            arities.append(len(slots) // a.SLOT_FIELDS)
-        widest = int(np.diff(compiled.variable_start.astype(np.int64)).max(initial=1))
-        self.block = np.uint64(max(1, min(BLOCK, SCRATCH // max(widths))))
-        self.out = np.zeros(int(self.block) * max(widths) + widest)
-        self.scratch = np.zeros(int(self.block) * max(widths) + 4 * max(arities) + 8 + widest)
         self.variables = (
             self.unary, compiled.variable_start, compiled.variable_slot_start, compiled.variable_slot_split,
             compiled.slot_message,
         )  # fmt: skip
         self.runs = (
-            compiled.run_field, compiled.run_field_start, compiled.factor_number, compiled.constants, self.store,
-            self.weight,
+            field, compiled.run_field_start, compiled.factor_number, compiled.constants, self.store, self.weight,
         )  # fmt: skip
-        self.send()
+
+    def _make_room(self) -> None:
+        compiled = self.compiled
+        widths = [1]
+        arities = [1]
+        for run in range(len(self.layout.kinds)):
+            slots = compiled.run_field[compiled.run_field_start[run] + a.RUN_HEADER : compiled.run_field_start[run + 1]]
+            widths.append(int(slots[a.SLOT_STATES :: a.SLOT_FIELDS].sum()))
+            arities.append(len(slots) // a.SLOT_FIELDS)
+        widest = int(np.diff(compiled.variable_start.astype(np.int64)).max(initial=1))
+        self.block = np.uint64(max(1, min(BLOCK, SCRATCH // max(widths))))
+        self._room = int(self.block) * max(widths) + widest, int(self.block) * max(widths) + 4 * max(arities) + 8 + widest
+        self.spaces = [Workspace(*self._room)]
+
+    @property
+    def out(self) -> F64:
+        return self.spaces[0].out
+
+    @property
+    def scratch(self) -> F64:
+        return self.spaces[0].scratch
+
+    def of_energies(self, messages: F64) -> F64:
+        """Messages in energies, in the form of this class."""
+        return messages
+
+    def energies(self) -> Messages:
+        """The messages as energies."""
+        return Messages(self.to_variable, self.to_factor)
 
     def send(self) -> None:
         """Let every variable send to all its factors."""
         n = len(self.compiled.variable_cell)
-        send_to_factors(*self.variables, self.to_variable, self.to_factor, self.scratch, 0, n, a.ALL)
+        scratch, shift = self.spaces[0].scratch, self.spaces[0].shift
+        for low in range(0, n, WIDEST):
+            high = min(low + WIDEST, n)
+            self.send_kernel(*self.variables, self.to_variable, self.to_factor, scratch, shift, low, high, a.ALL)
 
     def run(self, steps: Steps, first: int, stop: int, damping: float) -> float:
         """Run some steps of a schedule; the largest change of a message, in nats."""
-        changes = [0.0]
-        for low in range(first, stop, SLICE):
-            change = run_steps(
-                self.kernels, steps.kernel, steps.run, steps.low, steps.high, steps.target, low, min(low + SLICE, stop),
-                *self.variables, *self.runs, self.to_variable, self.to_factor, self.out, self.scratch, self.block,
-                damping,
+        change, count, low = 0.0, 64, first
+        while low < stop:
+            high = min(low + count, stop)
+            began = time.perf_counter()
+            moved = run_steps(
+                self.kernels, *self.pointed, *_columns(steps), low, high, *self._arguments(self.spaces[0], damping)
+            )
+            change = moved if not moved <= change and change == change else change
+            count = _paced(count, time.perf_counter() - began)
+            low = high
+        return change
+
+    def iterate(
+        self, steps: Steps, chunks: Sequence[int], limit: int, tolerance: float, damping: float,
+        report: Callable[[int, list[float]], bool],
+    ) -> None:  # fmt: skip
+        """Iterate chunks until each is at rest, has had `limit` iterations, or `report` says that it is over.
+
+        `report(chunk, residuals)` hears of some more iterations of a chunk, and returns whether it may go on.
+        """
+        steps_of = steps.start[1:] - steps.start[:-1]
+        small = [c for c in chunks if len(chunks) > 1 and steps_of[c] <= 4096]
+        for chunk in chunks:
+            if chunk not in set(small) if small else True:
+                self._iterate_one(steps, chunk, limit, tolerance, damping, report)
+        if small:
+            self._iterate_many(steps, small, limit, tolerance, damping, report)
+
+    def _iterate_one(
+        self, steps: Steps, chunk: int, limit: int, tolerance: float, damping: float,
+        report: Callable[[int, list[float]], bool],
+    ) -> None:  # fmt: skip
+        """One chunk: threads share the steps of its stages, where those are worth it."""
+        first, stop = int(steps.chunk_stage[chunk]), int(steps.chunk_stage[chunk + 1])
+        low, high = int(steps.start[chunk]), int(steps.start[chunk + 1])
+        n_stages = stop - first
+        threads = self.threads_for(self._work(steps, low, high) / max(1, n_stages))
+        done, count = 0, 1
+        while done < limit:
+            count = min(count, limit - done)
+            began = time.perf_counter()
+            if done == 0 and threads == 1:
+                residuals = [self.run(steps, low, high, damping)]
+            else:
+                residuals = self._burst(steps, first, stop, count, tolerance, damping, threads)
+            done += len(residuals)
+            last = residuals[-1]
+            if not report(chunk, residuals) or last != last or (tolerance > 0 and last <= tolerance):
+                return
+            count = _paced(count, time.perf_counter() - began)
+
+    def _burst(
+        self, steps: Steps, first: int, stop: int, count: int, tolerance: float, damping: float, threads: int
+    ) -> list[float]:
+        residual = np.zeros(count)
+        tickets = np.zeros(2 * count * (stop - first + 1), np.int64)
+        change = np.zeros(len(steps.kernel))
+        spaces = self._spaces(threads)
+
+        def work(i: int) -> float:
+            done: float = run_stages(
+                self.kernels, *self.pointed, *_columns(steps), steps.stage_start, first, stop, tickets, change,
+                residual, count, tolerance, *self._arguments(spaces[i], damping),
             )  # fmt: skip
-            changes.append(change)
-        return max(changes)
+            return done
+
+        return residual[: int(together(work, threads))].tolist()
+
+    def _iterate_many(
+        self, steps: Steps, chunks: list[int], limit: int, tolerance: float, damping: float,
+        report: Callable[[int, list[float]], bool],
+    ) -> None:  # fmt: skip
+        """Many small chunks: threads share the chunks."""
+        left = dict.fromkeys(chunks, limit)
+        batch, count = 16, 1
+        while left:
+            active = list(left)
+            at = 0
+            while at < len(active):
+                part = active[at : at + batch]
+                at += len(part)
+                share = min(count, max(left[c] for c in part))
+                began = time.perf_counter()
+                for chunk, residuals in self._chunks(steps, part, share, tolerance, damping):
+                    left[chunk] -= len(residuals)
+                    last = residuals[-1]
+                    over = last != last or (tolerance > 0 and last <= tolerance)
+                    if not report(chunk, residuals) or over or left[chunk] <= 0:
+                        del left[chunk]
+                seconds = time.perf_counter() - began
+                if batch < len(active):
+                    batch = _paced(batch, seconds)
+                else:
+                    count = _paced(count, seconds)
+
+    def _chunks(
+        self, steps: Steps, chunks: list[int], limit: int, tolerance: float, damping: float
+    ) -> list[tuple[int, list[float]]]:
+        numbers = np.array(chunks, np.int64)
+        work = float((steps.start[numbers + 1] - steps.start[numbers]).sum()) * 2000.0 * limit
+        threads = min(self.threads_for(work / 8), len(chunks))
+        count = np.zeros(len(chunks), np.int64)
+        residual = np.zeros(len(chunks) * limit)
+        tickets = np.zeros(1, np.int64)
+        spaces = self._spaces(threads)
+
+        def run(i: int) -> float:
+            done: float = run_chunks(
+                self.kernels, *self.pointed, *_columns(steps), steps.start, numbers, tickets, count, residual, limit,
+                tolerance, *self._arguments(spaces[i], damping),
+            )  # fmt: skip
+            return done
+
+        together(run, threads)
+        rows = residual.reshape(len(chunks), limit)
+        return [(c, rows[i, : count[i]].tolist()) for i, c in enumerate(chunks)]
+
+    def _work(self, steps: Steps, low: int, high: int) -> float:
+        """Nanoseconds of an iteration, roughly."""
+        rows = (steps.high[low:high] - steps.low[low:high]).astype(float)
+        run = steps.run[low:high]
+        cost = np.array([*(_cost(row, self.layout.kinds[r]) for r, row in enumerate(self._fields())), 3.0])
+        return float((rows * cost[run]).sum())
+
+    def _fields(self) -> list[I64]:
+        field, start = self.compiled.run_field, self.compiled.run_field_start
+        return [field[start[r] : start[r + 1]] for r in range(len(self.layout.kinds))]
+
+    def threads_for(self, stage: float) -> int:
+        """How many threads to use where each stage takes that many nanoseconds on one."""
+        if self._threads is not None:
+            return self._threads
+        return processors() if stage > 5000.0 else 1
+
+    def _spaces(self, threads: int) -> list[Workspace]:
+        while len(self.spaces) < threads:
+            self.spaces.append(Workspace(*self._room))
+        return self.spaces
+
+    def _arguments(self, space: Workspace, damping: float) -> tuple[Any, ...]:
+        out, scratch, shift = space.arrays
+        state = self.to_variable, self.to_factor, out, scratch, shift
+        return (*self.variables, *self.runs, *state, self.block, damping)
+
+    def decoded(self, chunks: Sequence[int]) -> I64:
+        """States of all variables: of least belief; in these chunks, minimising, decoded one after another."""
+        state = self.lowest(self.beliefs())
+        if self.minimize and not self.compiled.variable_soft.any():
+            chunk_start = self.compiled.chunk_variable_start.astype(np.int64)
+            to_factor = self.to_factor.copy()
+            for chunk in chunks:
+                first, stop = int(chunk_start[chunk]), int(chunk_start[chunk + 1])
+                state[first:stop] = -1
+                self.choose(state, to_factor, first, stop, local=False)
+        return state
 
     def fire(self, queue: Queue, firings: int, tolerance: float, damping: float) -> float:
         """Fire that many factors, most changed first; the largest change that is left to pass on."""
         left: float = fire_factors(
-            self.kernels, *self._slot_kernels(), *queue, self.compiled.scope,
-            *self.variables, *self.runs, self.to_variable, self.to_factor, self.out, self.scratch,
-            firings, tolerance, damping,
+            self.kernels, *self.pointed, *self._slot_kernels(), *queue, self.compiled.scope,
+            *self._arguments(self.spaces[0], damping)[:-2], firings, tolerance, damping,
         )  # fmt: skip
         return left
 
@@ -95,7 +304,7 @@ class Passing:
         start = np.concatenate([[0], np.cumsum([len(k) for k in of_slot])]).astype(np.int64)
         return np.array([k for kernels in of_slot for k in kernels], np.int64), start
 
-    def _last_kernels(self) -> I64:
+    def last_kernels(self) -> I64:
         """Kernel of the slot of each run's last variable, (R,)."""
         last = a.run_fields(self.compiled, a.RUN_LAST)
         return np.array([k[int(s)] for k, s in zip(self.operators.of_slot, last)], np.int64)
@@ -123,7 +332,7 @@ class Passing:
         compiled = self.compiled
         total = np.zeros(len(compiled.sample_chunk))
         add_free_energies(
-            self.kernels, self._last_kernels(), *self.variables, compiled.scope, compiled.variable_sample, *self.runs,
+            self.kernels, self.last_kernels(), *self.variables, compiled.scope, compiled.variable_sample, *self.runs,
             self.to_variable, self.to_factor, self.out, self.scratch, self.block, belief, total,
         )  # fmt: skip
         return total
@@ -149,7 +358,7 @@ class Passing:
         belief = np.empty(compiled.unary_size)
         sum_beliefs(unary, start, slot_start, slot_message, shift, belief, 0, len(compiled.variable_cell))
         add_lower_bounds(
-            self.kernels, self._last_kernels(), compiled.variable_start, compiled.scope, compiled.variable_sample,
+            self.kernels, self.last_kernels(), compiled.variable_start, compiled.scope, compiled.variable_sample,
             *self.runs, -shift, self.out, self.scratch, self.block, belief, total, size,
         )  # fmt: skip
         return total, size
@@ -165,6 +374,26 @@ class Passing:
                 self.to_variable, to_factor, self.out, self.scratch, low, high, state, int(local),
             )  # fmt: skip
         return changed
+
+
+def _columns(steps: Steps) -> tuple[I64, I64, I64, I64, I64]:
+    return steps.kernel, steps.run, steps.low, steps.high, steps.target
+
+
+def _paced(count: int, seconds: float) -> int:
+    """How many to do in the next call, so that it takes PACE seconds: at most four times as many as in the last."""
+    return max(1, min(4 * count, int(count * PACE / max(seconds, 1e-6))))
+
+
+def _cost(field: I64, kind: str) -> float:
+    """Nanoseconds of the messages of one factor, roughly."""
+    states = field[a.RUN_HEADER + a.SLOT_STATES :: a.SLOT_FIELDS].tolist()
+    return 2.0 + (0.3 * math.prod(states) if kind == "Table" else 1.0 * sum(states))
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def weights(store: F64) -> F64:

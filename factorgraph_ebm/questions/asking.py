@@ -232,7 +232,7 @@ def answer_samples(
     units = 1.0 if beta == math.inf or (minimize and not any_soft) else beta
     start = read_start(how.start, union, samples.graphs, samples.given, units)
     progress = _Bar() if how.progress else None
-    problem = Problem(union, bound, beta, minimize, start, deadline, progress)
+    problem = Problem(union, bound, beta, minimize, start, deadline, progress, how.threads)
     try:
         if minimize and any_soft and beta == 0.0:
             answer = _at_zero(problem, samples, states, how)

@@ -14,7 +14,8 @@ from factorgraph_ebm.arrays import ALL, all_but
 from factorgraph_ebm.factors.message_kernels import LARGEST, SMALLEST
 from factorgraph_ebm.factors.potts import potts_min, potts_sum
 from factorgraph_ebm.factors.product import product_min, product_sum
-from factorgraph_ebm.factors.table_kernels import pair_min, pair_sum, table_min, table_mixed, table_sum
+from factorgraph_ebm.factors.pair_kernels import pair_min, pair_sum
+from factorgraph_ebm.factors.table_kernels import table_min, table_mixed, table_sum
 from factorgraph_ebm.inference.passing import weights
 
 PAIRS = [(2, 2), (2, 3), (5, 2), (1, 4), (3, 1), (1, 1), (7, 16), (45, 26)]
@@ -35,7 +36,7 @@ class Run:
         self.to_factor = np.full(size, NAN)  # a gap that is read would show
         for s, rows in enumerate(incoming):
             self.to_factor[start[s] : start[s] + n * states[s]] = rows.ravel()
-        header = [n, len(states), 0, 0, 0 if shared else -1, 2, 0, int(np.prod(states))]
+        header = [n, len(states), 0, 0, 0 if shared else -1, 2, 0, 0]
         if shared:
             header[4] = int(number[0])
         soft = soft or [0] * len(states)

@@ -47,7 +47,7 @@ class Star:
         high = len(self.states) if high is None else high
         send_to_factors(
             self.unary, self.start, self.slot_start, self.slot_split, self.slot_message, self.to_variable, to_factor,
-            scratch, low, high, target,
+            scratch, np.full(len(self.states), np.nan), low, high, target,
         )  # fmt: skip
         return to_factor
 

@@ -1,0 +1,139 @@
+"""The variable's side where messages are rows of weights, probabilities up to scale: products instead of sums.
+
+    to_factor of a slot = weights of the unary times to_variable over the variable's other slots
+
+Rows that go to factors are scaled by powers of two, exactly, until their largest entry lies in [1, 2). Stored weights
+are at least SMALLEST or zero, so products of four are normal numbers; where more are multiplied, each product is
+looked at. What comes too near to the end of the number range becomes NaN (see `engine.messages`), zero stays zero:
+a zero in these arrays is a zero in exact arithmetic.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U4, READ_U8, SIZE, inlined, kernel
+from factorgraph_ebm.engine.messages import SMALLEST, bits, total_of
+from factorgraph_ebm.engine.variables import SEND
+
+U8 = np.uint64
+I8 = np.int64
+
+
+@inlined
+def _scale(row, m, k):  # type: ignore[no-untyped-def]
+    """Scale a row by a power of two; NaN throughout where an entry is lost. Returns the exponent taken off."""
+    largest = I8(0)
+    for s in range(k):
+        b = bits(row[m + s])
+        largest = b if b > largest else largest
+    exponent = (largest >> I8(52)) - I8(1023)
+    if largest == I8(0):
+        return 0.0
+    scale = np.int64((I8(1023) - exponent) << I8(52)).view(np.float64)
+    lost = I8(0)
+    for s in range(k):
+        x = row[m + s] * scale
+        row[m + s] = x
+        lost += I8(0) if x == 0.0 or x >= SMALLEST else I8(1)
+    if lost > 0:
+        for s in range(k):
+            row[m + s] = np.nan
+    return np.float64(exponent)
+
+
+@inlined
+def _times(row, r, to_variable, m, k):  # type: ignore[no-untyped-def]
+    for s in range(k):
+        row[r + s] *= to_variable[m + s]
+
+
+@inlined
+def _times_kept(row, r, to_variable, m, k):  # type: ignore[no-untyped-def]
+    """As `_times`; a product below SMALLEST that is not zero becomes NaN."""
+    for s in range(k):
+        a, b = row[r + s], to_variable[m + s]
+        x = a * b
+        row[r + s] = x if x >= SMALLEST or a == 0.0 or b == 0.0 else np.nan
+
+
+@kernel(*SEND)
+def send_weights(  # type: ignore[no-untyped-def]
+    unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift, low, high, target
+):  # fmt: skip
+    """Send messages of the variables low to high; see `variables.send_to_factors`. Shifts are in nats."""
+    one = U8(1)
+    for v in range(low, high):
+        a = U8(slot_start[v])
+        b = U8(slot_start[v + one])
+        first = U8(slot_split[v]) if target == 1 else a
+        stop = U8(slot_split[v]) if target == 0 else b
+        if first == stop:
+            continue
+        w = start[v]
+        k = start[v + one] - w
+        few = b - a <= U8(4)
+        for s in range(k):
+            scratch[s] = unary[w + s]
+        for i in range(a, first):
+            if few:
+                _times(scratch, U8(0), to_variable, slot_message[i], k)
+            else:
+                _times_kept(scratch, U8(0), to_variable, slot_message[i], k)
+        for i in range(stop, b):
+            if few:
+                _times(scratch, U8(0), to_variable, slot_message[i], k)
+            else:
+                _times_kept(scratch, U8(0), to_variable, slot_message[i], k)
+        if stop - first == one:
+            m = slot_message[first]
+            for s in range(k):
+                to_factor[m + s] = scratch[s]
+            shift[v - low] = _scale(to_factor, m, k) * 0.6931471805599453
+            continue
+        for i in range(first, stop):
+            m = slot_message[i]
+            for s in range(k):
+                to_factor[m + s] = scratch[s]
+            if few:
+                _times(scratch, U8(0), to_variable, m, k)
+            else:
+                _times_kept(scratch, U8(0), to_variable, m, k)
+        for s in range(k):
+            scratch[s] = 1.0
+        for j in range(stop - first):
+            m = slot_message[stop - one - j]
+            if few:
+                _times(to_factor, m, scratch, U8(0), k)
+                _times(scratch, U8(0), to_variable, m, k)
+            else:
+                _times_kept(to_factor, m, scratch, U8(0), k)
+                _times_kept(scratch, U8(0), to_variable, m, k)
+            _scale(to_factor, m, k)
+
+
+@kernel(NOTHING, READ_F8, READ_U8, READ_U4, READ_U8, READ_F8, F8, F8, SIZE, SIZE)
+def join_weights(unary, start, slot_start, slot_message, to_variable, probability, total, low, high):  # type: ignore[no-untyped-def]
+    """Probabilities of the variables low to high, of sum 1, and the logarithms of the sums that were divided by.
+
+    A variable without an allowed state has probabilities 0 and the logarithm -inf; one that was lost has NaN.
+    """
+    for v in range(low, high):
+        w = start[v]
+        k = start[v + U8(1)] - w
+        a = U8(slot_start[v])
+        b = U8(slot_start[v + U8(1)])
+        shift = 0.0
+        for s in range(k):
+            probability[w + s] = unary[w + s]
+        for i in range(a, b):
+            if b - a <= U8(3):
+                _times(probability, w, to_variable, slot_message[i], k)
+            else:
+                _times_kept(probability, w, to_variable, slot_message[i], k)
+                shift += _scale(probability, w, k)
+        sum_ = total_of(probability, w, k)
+        total[v] = np.log(sum_) + shift * 0.6931471805599453
+        scale = 1.0 / sum_ if sum_ != 0.0 else 0.0
+        for s in range(k):
+            probability[w + s] *= scale

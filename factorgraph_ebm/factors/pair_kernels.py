@@ -1,0 +1,278 @@
+"""Messages of tables over two variables, in every form of messages (`engine.messages` says what the forms are).
+
+    energies     m(j) = min over i of T(i, j) + x(i);   m(j) = -log sum over i of exp(-(T(i, j) + x(i)))
+    weights      m(j) = sum over i of W(i, j) x(i),     W = exp(-T)
+    odds         m = (W(0, 1) + W(1, 1) r) / (W(0, 0) + W(1, 0) r)
+    differences  m = min(T(0, 1), T(1, 1) + h) - min(T(0, 0), T(1, 0) + h)
+
+Row after row of the table is added, since that vectorises and adding along a row does not; so a kernel wants the states
+it sends to side by side in memory. Where a run has a mirror, its tables lie in the store a second time, transposed,
+`run[7]` elements further on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from factorgraph_ebm._jit import inlined, kernel
+from factorgraph_ebm.factors.elementary import exp_minus, minus_log
+from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
+from factorgraph_ebm.factors.table_kernels import table_mixed
+
+U8 = np.uint64
+
+
+@inlined
+def _sides(run, slot):  # type: ignore[no-untyped-def]
+    """For messages to a slot: states and stride of the other slot and of this one, start of its rows, table offset."""
+    if slot == 0 and run[7] > 0:  # the mirror
+        return U8(run[12]), U8(run[8]), U8(run[8]), U8(1), U8(run[14]), U8(run[7])
+    if slot == 0:
+        return U8(run[12]), U8(run[13]), U8(run[8]), U8(run[9]), U8(run[14]), U8(0)
+    return U8(run[8]), U8(run[9]), U8(run[12]), U8(run[13]), U8(run[10]), U8(0)
+
+
+@kernel(*SIGNATURE)
+def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    n = high - low
+    base = U8(0)
+    for slot in range(2):
+        kf, sf, kt, st, m, mirror = _sides(run, slot)
+        if is_target(slot, target):
+            if kf == U8(2) and kt == U8(2):
+                m += U8(2) * low
+                for f in range(n):
+                    t = U8(run[4]) if run[4] >= 0 else number[low + f]
+                    p, q = to_factor[m + U8(2) * f], to_factor[m + U8(2) * f + U8(1)]
+                    x, y = store[t] + p, store[t + sf] + q
+                    out[base + U8(2) * f] = x if x < y else y
+                    x, y = store[t + st] + p, store[t + sf + st] + q
+                    out[base + U8(2) * f + U8(1)] = x if x < y else y
+            else:
+                for f in range(n):
+                    t = mirror + (U8(run[4]) if run[4] >= 0 else number[low + f])
+                    _least(store, t, sf, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
+        base += n * kt
+
+
+@inlined
+def _less(a, b):  # type: ignore[no-untyped-def]
+    return a if a < b else b
+
+
+@inlined
+def _least(store, t, sf, st, kf, kt, x, m, out, o):  # type: ignore[no-untyped-def]
+    """out[j] = min over i of store(i, j) + x[i], four rows at a time."""
+    if st == U8(1):
+        i = kf & U8(3)
+        if i == U8(0):
+            a, b, c, d = x[m], x[m + U8(1)], x[m + U8(2)], x[m + U8(3)]
+            e0, e1, e2, e3 = t, t + sf, t + U8(2) * sf, t + U8(3) * sf
+            for j in range(kt):
+                out[o + j] = _less(
+                    _less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d)
+                )
+            i = U8(4)
+        else:
+            a = x[m]
+            for j in range(kt):
+                out[o + j] = store[t + j] + a
+            for r in range(U8(1), i):
+                a = x[m + r]
+                e0 = t + r * sf
+                for j in range(kt):
+                    out[o + j] = _less(out[o + j], store[e0 + j] + a)
+        for r in range(i, kf, U8(4)):
+            a, b, c, d = x[m + r], x[m + r + U8(1)], x[m + r + U8(2)], x[m + r + U8(3)]
+            e0 = t + r * sf
+            e1, e2, e3 = e0 + sf, e0 + U8(2) * sf, e0 + U8(3) * sf
+            for j in range(kt):
+                low = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
+                out[o + j] = _less(out[o + j], low)
+        return
+    for j in range(kt):
+        out[o + j] = np.inf
+    for r in range(kf):
+        a = x[m + r]
+        e0 = t + r * sf
+        for j in range(kt):
+            out[o + j] = _less(out[o + j], store[e0 + j * st] + a)
+
+
+@kernel(*SIGNATURE)
+def pair_sum(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    """Three passes over a block, so that exp and log run over long contiguous rows: exp, products, log."""
+    n = high - low
+    base = U8(0)
+    for slot in range(2):
+        kf, sf, kt, st, m, mirror = _sides(run, slot)
+        if is_target(slot, target):
+            for i in range(n * kf):
+                scratch[i] = exp_minus(to_factor[m + low * kf + i])
+            _weigh(run, number, weight, scratch, U8(0), out, base, low, n, slot)
+            doubtful = False
+            for i in range(n * kt):
+                if not SMALLEST < out[base + i] < LARGEST:
+                    doubtful = True
+            if doubtful:
+                for f in range(n):
+                    t = mirror + (U8(run[4]) if run[4] >= 0 else number[low + f])
+                    for j in range(kt):
+                        total = out[base + f * kt + j]
+                        if SMALLEST < total < LARGEST:
+                            out[base + f * kt + j] = -np.log(total)
+                        else:
+                            out[base + f * kt + j] = _soft_minimum(
+                                store, t + j * st, sf, kf, to_factor, m + (low + f) * kf
+                            )
+            else:
+                for i in range(n * kt):
+                    out[base + i] = minus_log(out[base + i])
+        base += n * kt
+
+
+@inlined
+def _weigh(run, number, weight, x, m, out, base, low, n, slot):  # type: ignore[no-untyped-def]
+    """out(f, j) = sum over i of W(i, j) x(f, i) for n factors from `low` on; rows of x from element m on."""
+    kf, sf, kt, st, _, mirror = _sides(run, slot)
+    if kf == U8(2) and kt == U8(2):
+        for f in range(n):
+            t = U8(run[4]) if run[4] >= 0 else number[low + f]
+            p, q = x[m + U8(2) * f], x[m + U8(2) * f + U8(1)]
+            out[base + U8(2) * f] = weight[t] * p + weight[t + sf] * q
+            out[base + U8(2) * f + U8(1)] = weight[t + st] * p + weight[t + sf + st] * q
+        return
+    if st != U8(1):
+        for f in range(n):
+            t = U8(run[4]) if run[4] >= 0 else number[low + f]
+            o = base + f * kt
+            for j in range(kt):
+                out[o + j] = 0.0
+            for i in range(kf):
+                a = x[m + f * kf + i]
+                e = t + i * sf
+                for j in range(kt):
+                    out[o + j] += weight[e + j * st] * a
+        return
+    # Two factors of a shared table at a time: each row of it is read once for both.
+    paired = (n & ~U8(1)) if run[4] >= 0 else U8(0)
+    rest = kf & U8(3)
+    for f in range(U8(0), paired, U8(2)):
+        t = mirror + U8(run[4])
+        o, p = base + f * kt, base + (f + U8(1)) * kt
+        y, z = m + f * kf, m + (f + U8(1)) * kf
+        for j in range(kt):
+            out[o + j] = 0.0
+            out[p + j] = 0.0
+        for i in range(rest):
+            a, b = x[y + i], x[z + i]
+            e = t + i * sf
+            for j in range(kt):
+                out[o + j] += weight[e + j] * a
+                out[p + j] += weight[e + j] * b
+        for i in range(rest, kf, U8(4)):
+            a0, a1, a2, a3 = x[y + i], x[y + i + U8(1)], x[y + i + U8(2)], x[y + i + U8(3)]
+            b0, b1, b2, b3 = x[z + i], x[z + i + U8(1)], x[z + i + U8(2)], x[z + i + U8(3)]
+            e0 = t + i * sf
+            e1, e2, e3 = e0 + sf, e0 + U8(2) * sf, e0 + U8(3) * sf
+            for j in range(kt):
+                w0, w1, w2, w3 = weight[e0 + j], weight[e1 + j], weight[e2 + j], weight[e3 + j]
+                out[o + j] += (w0 * a0 + w1 * a1) + (w2 * a2 + w3 * a3)
+                out[p + j] += (w0 * b0 + w1 * b1) + (w2 * b2 + w3 * b3)
+    for f in range(paired, n):
+        t = mirror + (U8(run[4]) if run[4] >= 0 else number[low + f])
+        o, y = base + f * kt, m + f * kf
+        for j in range(kt):
+            out[o + j] = 0.0
+        for i in range(rest):
+            a = x[y + i]
+            e = t + i * sf
+            for j in range(kt):
+                out[o + j] += weight[e + j] * a
+        for i in range(rest, kf, U8(4)):
+            a0, a1, a2, a3 = x[y + i], x[y + i + U8(1)], x[y + i + U8(2)], x[y + i + U8(3)]
+            e0 = t + i * sf
+            e1, e2, e3 = e0 + sf, e0 + U8(2) * sf, e0 + U8(3) * sf
+            for j in range(kt):
+                out[o + j] += (weight[e0 + j] * a0 + weight[e1 + j] * a1) + (
+                    weight[e2 + j] * a2 + weight[e3 + j] * a3
+                )
+
+
+@inlined
+def _soft_minimum(store, t, stride, k, x, m):  # type: ignore[no-untyped-def]
+    """-log sum over i of exp(-(store[t + i stride] + x[m + i])), shifted by its smallest term."""
+    lowest = np.inf
+    for i in range(k):
+        value = store[t + i * stride] + x[m + i]
+        lowest = value if value < lowest else lowest
+    if lowest == np.inf:
+        return lowest
+    total = 0.0
+    for i in range(k):
+        total += np.exp(lowest - (store[t + i * stride] + x[m + i]))
+    return lowest - np.log(total)
+
+
+@kernel(*SIGNATURE)
+def pair_weights(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    n = high - low
+    base = U8(0)
+    for slot in range(2):
+        kf, _, kt, _, m, _ = _sides(run, slot)
+        if is_target(slot, target):
+            _weigh(run, number, weight, to_factor, m + low * kf, out, base, low, n, slot)
+        base += n * kt
+
+
+@kernel(*SIGNATURE)
+def pair_odds(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    n = high - low
+    for slot in range(2):
+        if not is_target(slot, target):
+            continue
+        sf, st = U8(run[13]), U8(run[9])
+        m = U8(run[14]) + low
+        if slot == 1:
+            sf, st = U8(run[9]), U8(run[13])
+            m = U8(run[10]) + low
+        base = U8(slot) * n
+        if run[4] >= 0:
+            t = U8(run[4])
+            a, b, c, d = weight[t], weight[t + sf], weight[t + st], weight[t + sf + st]
+            for f in range(n):
+                r = to_factor[m + f]
+                out[base + f] = (c + d * r) / (a + b * r)
+        else:
+            for f in range(n):
+                t = number[low + f]
+                r = to_factor[m + f]
+                out[base + f] = (weight[t + st] + weight[t + sf + st] * r) / (weight[t] + weight[t + sf] * r)
+
+
+@kernel(*SIGNATURE)
+def pair_differences(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    n = high - low
+    for slot in range(2):
+        if not is_target(slot, target):
+            continue
+        sf, st = U8(run[13]), U8(run[9])
+        m = U8(run[14]) + low
+        if slot == 1:
+            sf, st = U8(run[9]), U8(run[13])
+            m = U8(run[10]) + low
+        base = U8(slot) * n
+        if run[4] >= 0:
+            t = U8(run[4])
+            a, b, c, d = store[t], store[t + sf], store[t + st], store[t + sf + st]
+            for f in range(n):
+                h = to_factor[m + f]
+                out[base + f] = _less(c, d + h) - _less(a, b + h)
+        else:
+            for f in range(n):
+                t = number[low + f]
+                h = to_factor[m + f]
+                out[base + f] = _less(store[t + st], store[t + sf + st] + h) - _less(store[t], store[t + sf] + h)
+
+
+PAIR = MessageKernels(pair_min, pair_sum, table_mixed, pair_weights, pair_odds, pair_differences)

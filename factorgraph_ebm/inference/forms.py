@@ -1,0 +1,278 @@
+"""Faster forms of messages, each a `Passing` that works in other numbers and can say its messages in energies.
+
+    Weights       rows of probabilities up to scale: sums without exp or log
+    Odds          two states everywhere, p(1) / p(0)
+    Differences   two states everywhere, E(1) - E(0), minimising
+
+A form serves a chunk where every structure in it has the kernel; where a number would lose digits it becomes NaN, and
+so does every belief that depends on it: such samples are answered in energies, which lose nothing. So the forms need no
+proof beforehand, and an answer never depends on which samples it was asked with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from factorgraph_ebm import arrays as a
+from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U8, Kernel, kernel
+from factorgraph_ebm.arrays import F64, I64, Bool, Messages, Numbers
+from factorgraph_ebm.compiler.layout import Layout
+from factorgraph_ebm.compiler.schedules import Operators
+from factorgraph_ebm.engine.binary import join_differences, join_odds, send_differences, send_odds
+from factorgraph_ebm.engine.free_energy import add_log_partitions
+from factorgraph_ebm.engine.messages import SMALLEST, store_differences, store_odds, store_weights
+from factorgraph_ebm.engine.weights import join_weights, send_weights
+from factorgraph_ebm.factors.elementary import exp_minus
+from factorgraph_ebm.inference.mirrors import add_mirrors
+from factorgraph_ebm.inference.passing import Passing
+
+U8 = np.uint64
+
+
+@kernel(NOTHING, READ_F8, F8)
+def weigh(energy, weight):  # type: ignore[no-untyped-def]
+    """exp(-energy); NaN where that is not forbidden and yet too small or too large to multiply with."""
+    for i in range(len(energy)):
+        e = energy[i]
+        w = exp_minus(e if e > -700.0 else -700.0)
+        weight[i] = w if (w >= SMALLEST and w <= 1.0 / SMALLEST) or e == np.inf else np.nan
+
+
+@kernel(NOTHING, READ_F8, READ_U8, F8, F8)
+def weigh_rows(energy, start, weight, least):  # type: ignore[no-untyped-def]
+    """exp(least - energy) by row; `least` is 0 for a row of which every state is forbidden."""
+    for v in range(len(start) - 1):
+        low = np.inf
+        for s in range(start[v], start[v + 1]):
+            low = energy[s] if energy[s] < low else low
+        low = low if low < np.inf else 0.0
+        least[v] = low
+        for s in range(start[v], start[v + 1]):
+            e = energy[s] - low
+            w = exp_minus(e)
+            weight[s] = w if w >= SMALLEST or e == np.inf else np.nan
+
+
+class Weights(Passing):
+    """Rows of weights."""
+
+    form: ClassVar[str] = "weights"
+    send_kernel: ClassVar[Kernel] = send_weights
+    keep_kernel: ClassVar[Kernel] = store_weights
+    neutral: ClassVar[float] = 1.0
+
+    def _lay_out(self, numbers: Numbers, repeated: bool) -> None:
+        compiled = self.compiled
+        self.message_size = compiled.message_size
+        self.least = np.empty(len(compiled.variable_cell))
+        self.unary = np.empty(len(numbers.unary))
+        weigh_rows(numbers.unary, compiled.variable_start, self.unary, self.least)
+        self.store = np.zeros(0)
+        self.weight = np.empty(len(numbers.store))
+        weigh(numbers.store, self.weight)
+        self.weight, field = add_mirrors(self.weight, self.layout, repeated)
+        self.variables = (
+            self.unary, compiled.variable_start, compiled.variable_slot_start, compiled.variable_slot_split,
+            compiled.slot_message,
+        )  # fmt: skip
+        self.runs = (
+            field, compiled.run_field_start, compiled.factor_number, compiled.constants, self.store, self.weight,
+        )  # fmt: skip
+
+    def of_energies(self, messages: F64) -> F64:
+        weight = np.empty(len(messages))
+        weigh(messages, weight)
+        return weight
+
+    def energies(self) -> Messages:
+        return Messages(
+            _as_energies(self.to_variable, self.compiled), _as_energies(self.to_factor, self.compiled)
+        )
+
+    def decoded(self, chunks: Sequence[int]) -> I64:
+        """States of largest belief."""
+        return self.lowest(-self.marginals()[0])
+
+    def marginals(self) -> tuple[F64, F64]:
+        """Probabilities (unary_size,) and log Z of each sample (N,); NaN where digits were lost."""
+        compiled = self.compiled
+        probability = np.empty(compiled.unary_size)
+        total = np.empty(len(compiled.variable_cell))
+        unary, start, slot_start, _, slot_message = self.variables
+        join_weights(unary, start, slot_start, slot_message, self.to_variable, probability, total, 0, len(total))
+        with np.errstate(invalid="ignore"):
+            log_partition = np.bincount(compiled.variable_sample, total - self.least, len(compiled.sample_chunk))
+        add_log_partitions(
+            self.kernels, self.last_kernels(), *self.variables, compiled.scope, compiled.variable_sample, *self.runs,
+            self.to_variable, self.to_factor, self.out, self.scratch, self.block, log_partition,
+        )  # fmt: skip
+        # A sum that met -inf is -inf, whatever came after: nothing is allowed.
+        return probability, log_partition
+
+
+def _as_energies(weight: F64, compiled: a.Compiled) -> F64:
+    """-log of every row, with minimum 0."""
+    energy = np.empty(len(weight))
+    field, start = compiled.run_field, compiled.run_field_start
+    for run in range(len(start) - 1):
+        n = int(field[start[run]])
+        for slot in field[start[run] + a.RUN_HEADER : start[run + 1]].reshape(-1, a.SLOT_FIELDS):
+            k, m = int(slot[a.SLOT_STATES]), int(slot[a.SLOT_MESSAGE])
+            rows = weight[m : m + n * k].reshape(n, k)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found = np.log(rows.max(axis=1, keepdims=True, initial=0.0)) - np.log(rows)
+            energy[m : m + n * k] = np.where(rows == 0.0, np.inf, found).ravel()
+    return energy
+
+
+class _Binary(Passing):
+    """One number a message. Rows are as wide as one number, and variables begin where they count.
+
+    Runs over variables of other numbers of states have rows, too, which nobody reads.
+    """
+
+    join: ClassVar[Kernel]
+
+    def _lay_out(self, numbers: Numbers, repeated: bool) -> None:
+        compiled = self.compiled
+        start = compiled.variable_start
+        first = start[:-1].astype(np.int64)
+        self.unary = self._of_pairs(numbers.unary[first], numbers.unary[np.minimum(first + 1, len(numbers.unary) - 1)])
+        field = compiled.run_field.copy()
+        rows = [np.zeros(0, np.int64)]
+        binary = [np.zeros(0, bool)]
+        at = 0
+        for run in range(len(compiled.run_field_start) - 1):
+            row = field[compiled.run_field_start[run] : compiled.run_field_start[run + 1]]
+            n = int(row[a.RUN_SIZE])
+            for slot in row[a.RUN_HEADER :].reshape(-1, a.SLOT_FIELDS):
+                rows.append(slot[a.SLOT_MESSAGE] + slot[a.SLOT_STATES] * np.arange(n))
+                binary.append(np.full(n, slot[a.SLOT_STATES] == 2))
+                slot[a.SLOT_STATES], slot[a.SLOT_MESSAGE] = 1, at
+                at += n
+        row_start = np.concatenate(rows)
+        self.message_size = at
+        self.row = row_start[np.concatenate(binary)]
+        "element of each message's row of energies, where it has two"
+        self.message = np.flatnonzero(np.concatenate(binary))
+        message_at = np.zeros(compiled.message_size, np.uint64)
+        message_at[row_start] = np.arange(at)
+        self.store, self.weight = self._numbers(numbers.store)
+        self.variables = (
+            self.unary, np.arange(len(start), dtype=np.uint64), compiled.variable_slot_start,
+            compiled.variable_slot_split, message_at[compiled.slot_message],
+        )  # fmt: skip
+        self.runs = (
+            field, compiled.run_field_start, compiled.factor_number, compiled.constants, self.store, self.weight,
+        )  # fmt: skip
+
+    def decoded(self, chunks: Sequence[int]) -> I64:
+        """States of least belief."""
+        unary, _, slot_start, _, slot_message = self.variables
+        belief = np.empty(len(unary))
+        self.join(unary, slot_start, slot_message, self.to_variable, belief, 0, len(unary))
+        # NaN compares with nothing and gives state 0, which is as good as any.
+        return (belief > 1.0 if self.form == "odds" else belief < 0.0).astype(np.int64)
+
+    def _numbers(self, store: F64) -> tuple[F64, F64]:
+        """What the kernels read: energies, weights."""
+        return store, np.zeros(0)
+
+    def _of_pairs(self, zero: F64, one: F64) -> F64:
+        """The number of the form for energies of state 0 and state 1."""
+        raise NotImplementedError
+
+    def _differences(self, messages: F64) -> F64:
+        """E(1) - E(0) of messages."""
+        raise NotImplementedError
+
+    def of_energies(self, messages: F64) -> F64:
+        found = np.full(self.message_size, self.neutral)
+        found[self.message] = self._of_pairs(messages[self.row], messages[self.row + 1])
+        return found
+
+    def energies(self) -> Messages:
+        found = []
+        for messages in (self.to_variable, self.to_factor):
+            energy = np.zeros(self.compiled.message_size)
+            difference = self._differences(messages[self.message])
+            energy[self.row], energy[self.row + 1] = np.maximum(-difference, 0.0), np.maximum(difference, 0.0)
+            found.append(energy)
+        return Messages(*found)
+
+
+class Odds(_Binary):
+    """Sum-product in odds."""
+
+    form: ClassVar[str] = "odds"
+    send_kernel: ClassVar[Kernel] = send_odds
+    keep_kernel: ClassVar[Kernel] = store_odds
+    join: ClassVar[Kernel] = join_odds
+    neutral: ClassVar[float] = 1.0
+
+    def _numbers(self, store: F64) -> tuple[F64, F64]:
+        weight = np.empty(len(store))
+        weigh(store, weight)
+        return np.zeros(0), weight
+
+    def _of_pairs(self, zero: F64, one: F64) -> F64:
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            odds = np.exp(zero - one)
+        return np.where((odds >= SMALLEST) & (odds <= 1.0 / SMALLEST), odds, np.nan)
+
+    def _differences(self, messages: F64) -> F64:
+        return -np.log(messages)
+
+    def weights(self, passing: Weights) -> None:
+        """Give these messages to a passing of weights over the same numbers."""
+        odds = self.to_variable[self.message]
+        passing.to_variable[self.row] = 1.0 / (1.0 + odds)
+        passing.to_variable[self.row + 1] = odds / (1.0 + odds)
+        passing.send()
+
+
+class Differences(_Binary):
+    """Min-sum in differences."""
+
+    form: ClassVar[str] = "differences"
+    send_kernel: ClassVar[Kernel] = send_differences
+    keep_kernel: ClassVar[Kernel] = store_differences
+    join: ClassVar[Kernel] = join_differences
+
+    def _of_pairs(self, zero: F64, one: F64) -> F64:
+        with np.errstate(invalid="ignore"):
+            return one - zero
+
+    def _differences(self, messages: F64) -> F64:
+        return messages
+
+
+SMALL = 4096
+"elements of messages below which a loopy sample is iterated in energies: other forms would not pay for compiling"
+
+
+def served(layout: Layout, form: str, *, minimize: bool) -> Bool:
+    """Which chunks may be answered in a form, (C,): every structure has its kernel, and it is worth it.
+
+    What decides is in the sample alone: an answer is the same whatever it was asked with.
+    """
+    compiled = layout.compiled
+    n_chunks = len(compiled.chunk_variable_start) - 1
+    exact = np.ones(n_chunks, bool)
+    solved = compiled.sample_exact if minimize else compiled.sample_forest
+    exact[compiled.sample_chunk[~solved]] = False
+    variable_chunk = np.repeat(np.arange(n_chunks), np.diff(compiled.chunk_variable_start.astype(np.int64)))
+    degree = np.diff(compiled.variable_slot_start.astype(np.int64))
+    states = np.diff(compiled.variable_start.astype(np.int64))
+    size = np.bincount(variable_chunk, degree * states, n_chunks)
+    may = np.where(exact, form == "weights", size >= SMALL)
+    if form != "weights":
+        may[variable_chunk[(degree > 0) & (states != 2)]] = False
+    missing = np.array([min(k) < 0 for k in Operators(layout, minimize=minimize, form=form).of_slot], bool)
+    blocks = layout.factor_block
+    if len(missing):
+        may[blocks.chunk[missing[blocks.run]]] = False
+    return may

@@ -1,0 +1,61 @@
+"""Transposed copies of tables: a kernel adds rows of a table, so it wants them along both of its sides.
+
+The store is doubled, and the mirror of a table lies as far behind it as the store is long. Shared tables always have
+one. Where each factor has its own table it pays when messages are sent many times.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from factorgraph_ebm import arrays as a
+from factorgraph_ebm._jit import F8, NOTHING, READ_U8, SIZE, kernel
+from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.compiler.layout import Layout
+
+LARGEST = 1 << 30
+"bytes of mirrors at most"
+
+U8 = np.uint64
+
+
+@kernel(NOTHING, F8, READ_U8, SIZE, SIZE, SIZE)
+def mirror_tables(store, number, k0, k1, distance):  # type: ignore[no-untyped-def]
+    for f in range(len(number)):
+        t = number[f]
+        for i in range(k0):
+            for j in range(k1):
+                store[t + distance + j * k0 + i] = store[t + i * k1 + j]
+
+
+def add_mirrors(store: F64, layout: Layout, repeated: bool) -> tuple[F64, I64]:
+    """The store with mirrors behind it, and the fields of the runs that say so; the same where nothing is gained."""
+    compiled = layout.compiled
+    field = compiled.run_field
+    mirrored = [r for r, kind in enumerate(layout.kinds) if _gains(field[compiled.run_field_start[r] :], kind, repeated)]
+    if not mirrored or 8 * len(store) > LARGEST:
+        return store, field
+    size = len(store)
+    doubled = np.empty(2 * size)
+    doubled[:size] = store
+    field = field.copy()
+    for r in mirrored:
+        row = field[compiled.run_field_start[r] : compiled.run_field_start[r + 1]]
+        row[a.RUN_MIRROR] = size
+        if row[a.RUN_SHARED] >= 0:
+            number = row[a.RUN_SHARED : a.RUN_SHARED + 1].astype(np.uint64)
+        else:
+            number = compiled.factor_number[row[a.RUN_FACTOR] : row[a.RUN_FACTOR] + row[a.RUN_SIZE]]
+        k0, k1 = int(row[a.RUN_HEADER]), int(row[a.RUN_HEADER + a.SLOT_FIELDS])
+        mirror_tables(doubled, number, k0, k1, size)
+    return doubled, field
+
+
+def _gains(row: I64, kind: str, repeated: bool) -> bool:
+    if kind != "Table" or row[a.RUN_ARITY] != 2:
+        return False
+    k0, stride0 = row[a.RUN_HEADER : a.RUN_HEADER + 2]
+    k1, stride1 = row[a.RUN_HEADER + a.SLOT_FIELDS : a.RUN_HEADER + a.SLOT_FIELDS + 2]
+    # Other strides read a part of a wider table, and two such parts could claim one place for their mirrors.
+    plain = stride0 == k1 and stride1 == 1
+    return bool(plain and k0 > 2 and k1 > 2 and (row[a.RUN_SHARED] >= 0 or repeated))

@@ -1,0 +1,168 @@
+"""Iterating: every chunk of a union goes on by itself until it is at rest, solved, feasible, or out of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from factorgraph_ebm import arrays as a
+from factorgraph_ebm.arrays import Bool, Steps
+from factorgraph_ebm.compiler.schedules import flooding, sequential
+from factorgraph_ebm.engine.residual import make_queue
+from factorgraph_ebm.inference.energies import assignment_energies
+from factorgraph_ebm.inference.method import Problem, Status
+from factorgraph_ebm.inference.passing import Passing
+
+SWEEPS = {True: 200, False: 1000}
+"iterations by default, minimising or summing: min-sum that has not settled after some hundreds seldom will"
+SECOND_DAMPING = 0.5
+"""damping of a second run, by default, for what has not come to rest without any: of 34 models of the UAI 2014
+competition it lowered the energy of 7, Promedus_14 from 50.4 to its least, 18.6; the better answer is kept"""
+
+
+class Run:
+    """One chunk's progress: iterations, residual, trace, and how it ended."""
+
+    def __init__(self) -> None:
+        self.residuals: list[float] = []
+        self.seconds: list[float] = []
+        self.status = Status.ITERATION_LIMIT
+        self.began = time.perf_counter()
+
+    @property
+    def iterations(self) -> int:
+        return len(self.residuals)
+
+    @property
+    def residual(self) -> float:
+        return self.residuals[-1] if self.residuals else 0.0
+
+    def record(self, residuals: Sequence[float]) -> None:
+        """Take note of some more iterations; those of one call of the engine count as equally long."""
+        now = time.perf_counter() - self.began
+        last = self.seconds[-1] if self.seconds else 0.0
+        self.residuals += residuals
+        self.seconds += [last + (now - last) * (i + 1) / len(residuals) for i in range(len(residuals))]
+
+
+class Progress:
+    """The runs of all chunks of a problem."""
+
+    def __init__(self, problem: Problem, exact: Bool, options: Mapping[str, Any]) -> None:
+        """`exact` (N,): samples that one sweep solves."""
+        self.problem = problem
+        self.options = options
+        n_chunks = len(problem.compiled.chunk_variable_start) - 1
+        self.exact = np.ones(n_chunks, bool)
+        self.exact[problem.compiled.sample_chunk[~exact]] = False
+        self.runs = [Run() for _ in range(n_chunks)]
+
+    def restart(self, chunks: Iterable[int]) -> None:
+        """Forget the runs of these chunks."""
+        for chunk in chunks:
+            self.runs[chunk] = Run()
+
+    def iterate(self, passing: Passing, chunks: Sequence[int]) -> None:
+        """Iterate these chunks for as long as the options say."""
+        once = sequential(passing.layout, passing.operators)
+        solved = [c for c in chunks if self.exact[c]]
+        loopy = [c for c in chunks if not self.exact[c]]
+        if solved:
+            passing.iterate(once, solved, 1, 0.0, -1.0, lambda chunk, residuals: True)
+            for chunk in solved:
+                self.runs[chunk].record([0.0])
+                self.runs[chunk].status = Status.OPTIMAL
+        limit = self.options["max_iterations"]
+        limit = SWEEPS[passing.minimize] if limit is None else limit
+        damping = self.options["damping"] or 0.0
+        if self.options["stop"] == "feasible":
+            self._until_feasible(passing, once, loopy, limit, damping)
+        else:
+            self._go_on(passing, once, loopy, limit, damping)
+
+    def damp(self, passing: Passing, chunks: Sequence[int]) -> list[int]:
+        """Go on with damping where no number of iterations and no damping was asked for; the chunks that did."""
+        if self.options["damping"] is not None or self.options["max_iterations"] is not None:
+            return []
+        again = [c for c in chunks if self.runs[c].status is Status.ITERATION_LIMIT and not self.problem.is_late()]
+        if again:
+            once = sequential(passing.layout, passing.operators)
+            self._go_on(passing, once, again, SWEEPS[passing.minimize], SECOND_DAMPING)
+        return again
+
+    def _go_on(self, passing: Passing, once: Steps, chunks: Sequence[int], limit: int, damping: float) -> None:
+        tolerance = float(self.options["tolerance"])
+        if limit <= 0 or not chunks:
+            return
+        if self.options["schedule"] == "residual":
+            for chunk in chunks:
+                sweep = self._firing(passing, chunk, damping)
+                for _ in range(limit):
+                    if not self._hear(chunk, [sweep()]):
+                        break
+            return
+        steps = flooding(passing.layout, passing.operators) if self.options["schedule"] == "flooding" else once
+        passing.iterate(steps, chunks, limit, tolerance, damping, self._hear)
+
+    def _hear(self, chunk: int, residuals: list[float]) -> bool:
+        """Take note of some more iterations of a chunk; whether it may go on."""
+        run = self.runs[chunk]
+        run.record(residuals)
+        if _rests(run.residual, float(self.options["tolerance"])):
+            run.status = Status.CONVERGED
+            return False
+        if self.problem.progress is not None:
+            self.problem.progress(run.iterations, run.residual)
+        if self.problem.is_late():
+            run.status = Status.TIME_LIMIT
+            return False
+        return True
+
+    def _firing(self, passing: Passing, chunk: int, damping: float) -> Callable[[], float]:
+        """A function that fires as many factors as the chunk has, most changed first."""
+        compiled, blocks = passing.compiled, passing.layout.factor_block
+        first = a.run_fields(compiled, a.RUN_FACTOR)
+        inside = np.flatnonzero(blocks.chunk == chunk)
+        ranges = [np.arange(blocks.low[i], blocks.high[i]) + first[blocks.run[i]] for i in inside]
+        factors = np.concatenate([*ranges, np.zeros(0, np.int64)]).astype(np.int64)
+        queue = make_queue(int(a.run_fields(compiled, a.RUN_SIZE).sum()), factors)
+        return lambda: passing.fire(queue, len(factors), self.options["tolerance"], damping)
+
+    def _until_feasible(
+        self, passing: Passing, once: Steps, chunks: Sequence[int], limit: int, damping: float
+    ) -> None:
+        """Iterate all chunks in turn, and after each round let those go whose decoded states violate nothing."""
+        problem = self.problem
+        steps = flooding(passing.layout, passing.operators) if self.options["schedule"] == "flooding" else once
+        active = list(chunks) if limit > 0 else []
+        firing = {c: self._firing(passing, c, damping) for c in active if self.options["schedule"] == "residual"}
+        while active:
+            resting: set[int] = set()
+
+            def hear(chunk: int, residuals: list[float], resting: set[int] = resting) -> bool:
+                if not self._hear(chunk, residuals):
+                    resting.add(chunk)
+                return True
+
+            if firing:
+                for chunk in active:
+                    hear(chunk, [firing[chunk]()])
+            else:
+                passing.iterate(steps, active, 1, 0.0, damping, hear)
+            state = passing.decoded(active)
+            allowed = np.ones(len(self.runs), bool)
+            violated = ~(assignment_energies(problem.union, problem.numbers, state) < np.inf)
+            allowed[problem.compiled.sample_chunk[violated]] = False
+            for chunk in active:
+                if allowed[chunk]:
+                    self.runs[chunk].status = Status.FEASIBLE
+            active = [
+                c for c in active if not allowed[c] and c not in resting and self.runs[c].iterations < limit
+            ]
+
+
+def _rests(residual: float, tolerance: float) -> bool:
+    return tolerance > 0 and residual <= tolerance
