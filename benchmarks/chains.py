@@ -89,12 +89,8 @@ def measure(problem: problems.Chains, chosen: argparse.Namespace, *, minimize: b
     }  # fmt: skip
     question = "best paths" if minimize else "log Z and marginals"
     work = f"{len(graphs):,} chains, {len(problem.transition)} states, {question}"
-    for words, ours in (("engine", engine), ("call", call), ("new", new)):
-        rows = timing.compare(
-            f"{work}, {words}", "s", 1.0, ours, reference, others, repeats=repeats,
-            besides=besides if words == "call" else None,
-        )  # fmt: skip
-        timing.show(rows, chosen.json)
+    works = {f"{work}, {words}": ours for words, ours in (("engine", engine), ("call", call), ("new", new))}
+    timing.show(timing.compare(works, "s", 1.0, reference, others, repeats=repeats, besides=besides), chosen.json)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -71,9 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     besides = {name: timing.round_to(min(step() for _ in range(repeats))) for name, step in steps.items()}
     rows = timing.compare(
-        f"declare and compile {size} x {size}, own tables, {size_of(graph):,} factors", "s", 1.0,
-        {1: timing.each(lambda: compile_afresh(problems.declare(problem)), moment)},
-        timing.each(lambda: build_arrays(problem.shape, problem.numbers), moment),
+        {
+            f"declare and compile {size} x {size}, own tables, {size_of(graph):,} factors": {
+                1: timing.each(lambda: compile_afresh(problems.declare(problem)), moment)
+            }
+        },
+        "s", 1.0, timing.each(lambda: build_arrays(problem.shape, problem.numbers), moment),
         repeats=repeats, besides=besides,
     )  # fmt: skip
     timing.show(rows, chosen.json)
@@ -83,8 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unary = rng.normal(size=(size, size, 2))
     graph = potts_grid(unary)
     rows = timing.compare(
-        f"declare and compile {size} x {size}, Potts, {size_of(graph):,} factors", "s", 1.0,
-        {1: timing.each(lambda: compile_afresh(potts_grid(unary)), moment)}, None, repeats=repeats,
+        {
+            f"declare and compile {size} x {size}, Potts, {size_of(graph):,} factors": {
+                1: timing.each(lambda: compile_afresh(potts_grid(unary)), moment)
+            }
+        },
+        "s", 1.0, None, repeats=repeats,
         besides={"bytes_per_factor": timing.round_to(union._bytes(compile_afresh(graph)) / size_of(graph))},
     )  # fmt: skip
     timing.show(rows, chosen.json)
@@ -99,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return fg.FactorGraph([unary, fg.Table([y[:-1], y[1:]], energies=transition)])
 
     measure = timing.each(chain, 0.001 if chosen.quick else 0.1)
-    timing.show(timing.compare("declare a chain", "us", 1e6, {1: measure}, None, repeats=repeats), chosen.json)
+    timing.show(timing.compare({"declare a chain": {1: measure}}, "us", 1e6, None, repeats=repeats), chosen.json)
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ def measure(
         more |= peers.find("pgmax", lambda: peers.pgmax_flooding(problem, minimize=minimize, damping=damping))
     operator = "min-sum" if minimize else "sum-product"
     rows = timing.compare(
-        f"{work}, {operator}, {options['schedule']}", "ns/message", 1e9 / problem.messages,
-        ours, timing.each(flooding.iterate, moment), more, repeats=timing.repeats_of(chosen),
+        {f"{work}, {operator}, {options['schedule']}": ours}, "ns/message", 1e9 / problem.messages,
+        timing.each(flooding.iterate, moment), more, repeats=timing.repeats_of(chosen),
     )  # fmt: skip
     timing.show(rows, chosen.json)
 
@@ -79,8 +79,7 @@ def whole_call(
         return lambda: timing.seconds(lambda: timing.quietly(fg.minimize, graph, threads=threads, **limits))
 
     rows = timing.compare(
-        f"{work}, min-sum, whole call of {sweeps} iterations", "s", 1.0,
-        {t: ask(t) for t in chosen.threads}, lambda: reference,
-        repeats=timing.repeats_of(chosen), besides=besides,
+        {f"{work}, min-sum, whole call of {sweeps} iterations": {t: ask(t) for t in chosen.threads}}, "s", 1.0,
+        lambda: reference, repeats=timing.repeats_of(chosen), besides=besides,
     )  # fmt: skip
     timing.show(rows, chosen.json)

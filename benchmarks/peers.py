@@ -68,12 +68,10 @@ def hmmlearn_chains(problem: Chains, *, minimize: bool) -> Measure:
 
     start, transition = _as_hmm(problem)
     scores = [np.ascontiguousarray(-emission) for emission in problem.emissions]
-    with np.errstate(divide="ignore"):
-        logs = np.log(start), np.log(transition)
 
     def paths() -> None:
         for score in scores:
-            _hmmc.viterbi(*logs, score)
+            _hmmc.viterbi(start, transition, score)
 
     def marginals() -> None:
         for score in scores:
@@ -91,7 +89,7 @@ def dynamax_chains(problem: Chains, *, minimize: bool, batch: int = 500) -> Meas
     import jax.numpy as jnp
     from dynamax.hidden_markov_model import hmm_posterior_mode, hmm_smoother
 
-    start, transition = (jnp.asarray(each_) for each_ in _as_hmm(problem))
+    start, transition = (jnp.asarray(array) for array in _as_hmm(problem))
     longest = max(len(emission) for emission in problem.emissions)
     padded = np.zeros((len(problem.emissions), longest, len(problem.transition)))
     for row, emission in zip(padded, problem.emissions):

@@ -98,34 +98,35 @@ def iterations_of(verb: Callable[..., Any], graph: fg.FactorGraph, at_least: flo
 
 
 def compare(
-    work: str,
+    works: Mapping[str, Mapping[int, Measure]],
     unit: str,
     scale: float,
-    ours: Mapping[int, Measure],
     reference: Measure | None,
     peers: Mapping[str, Measure] | None = None,
     *,
     repeats: int,
     besides: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Let all take turns; one row for each number of threads. `scale` turns seconds into the unit."""
-    columns: dict[str, Measure] = {f"fg {threads}": measure for threads, measure in ours.items()}
-    if reference is not None:
-        columns["numpy"] = reference
-    columns.update(peers or {})
-    times: dict[str, list[float]] = {name: [] for name in columns}
+    """Let all take turns; one row for each work and number of threads.
+
+    `works` has the measures of the library, by what is done and by threads; all are held against the same reference
+    and peers. `scale` turns seconds into the unit; `besides` is told in every row.
+    """
+    others = dict(peers or {}) if reference is None else {"numpy": reference, **(peers or {})}
+    mine: dict[tuple[str, int], list[float]] = {(work, t): [] for work, ours in works.items() for t in ours}
+    times: dict[str, list[float]] = {name: [] for name in others}
     for _ in range(repeats):
-        for name, measure in columns.items():
+        for work, threads in mine:
+            mine[work, threads].append(works[work][threads]() * scale)
+        for name, measure in others.items():
             times[name].append(measure() * scale)
     rows = []
-    for threads in ours:
-        mine = times[f"fg {threads}"]
-        row: dict[str, Any] = {"work": work, "unit": unit, "threads": threads, **_summary("fg", mine)}
-        for name in columns:
-            if not name.startswith("fg "):
-                row.update(_summary(name, times[name]))
-                row[f"{name}_ratio"] = round_to(statistics.median(b / a for a, b in zip(mine, times[name])))
-                row[f"{name}_ratio_of_minima"] = round_to(min(times[name]) / min(mine))
+    for (work, threads), taken in mine.items():
+        row: dict[str, Any] = {"work": work, "unit": unit, "threads": threads, **_summary("fg", taken)}
+        for name, values in times.items():
+            row.update(_summary(name, values))
+            row[f"{name}_ratio"] = round_to(statistics.median(b / a for a, b in zip(taken, values)))
+            row[f"{name}_ratio_of_minima"] = round_to(min(values) / min(taken))
         rows.append({**row, **(besides or {})})
     return rows
 
