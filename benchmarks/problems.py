@@ -105,15 +105,15 @@ def declare(problem: Problem) -> fg.FactorGraph:
     more = {"limit": LIMIT} if problem.kind == "TruncatedLinear" else {}
     if len(problem.shape) == 1:
         return fg.FactorGraph([unary, structure(y[problem.scopes], problem.numbers, axis=1, **more)])
-    pairs: list[fg.Variable | fg.Potts | fg.Table] = [unary]
+    factors = [unary]
     first = 0
     for left, right in ((y[:, :-1], y[:, 1:]), (y[:-1], y[1:])):
         numbers = problem.numbers
         if not problem.shared:
             numbers = numbers[first : first + left.size].reshape(left.shape + numbers.shape[1:])
-        pairs.append(structure([left, right], numbers, **more))
+        factors.append(structure([left, right], numbers, **more))
         first += left.size
-    return fg.FactorGraph(pairs)
+    return fg.FactorGraph(factors)
 
 
 def tables_of(problem: Problem) -> F64:
