@@ -1,0 +1,106 @@
+"""Other libraries on the same work, where they are installed in this environment; README.md says how.
+
+A peer that is absent, or that fails, costs one line on stderr and no row.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from problems import Chains, Problem, tables_of
+from timing import Measure, each
+
+
+def find(name: str, prepare: Callable[[], Measure]) -> dict[str, Measure]:
+    """The measure of a peer under its name, or nothing."""
+    if importlib.util.find_spec(name) is None:
+        return {}
+    try:
+        measure = prepare()
+        measure()
+    except Exception as problem:  # whatever a peer does, our own figures are wanted
+        print(f"{name} is installed, but does not run: {type(problem).__name__}: {problem}", file=sys.stderr)
+        return {}
+    return {name: measure}
+
+
+def pgmax_flooding(problem: Problem, *, minimize: bool, damping: float, iterations: int = 50) -> Measure:
+    """PGMax 0.6.1: seconds of a flooding iteration in float32, of as many as one compiled call makes."""
+    # Sixteen times faster than its default, and read when jax is imported.
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_thunk_runtime=false")
+    import jax
+    from pgmax import fgraph, fgroup, infer, vgroup
+
+    variables = vgroup.NDVarArray(num_states=problem.states, shape=(len(problem.unary),))
+    scopes = [[variables[int(v)] for v in scope] for scope in problem.scopes]
+    tables = np.broadcast_to(tables_of(problem), (len(scopes), *[problem.states] * problem.scopes.shape[1]))
+    if problem.scopes.shape[1] == 2:
+        group = fgroup.PairwiseFactorGroup(variables_for_factors=scopes, log_potential_matrix=-tables)
+    else:
+        rows = np.stack([axis.ravel() for axis in np.indices(tables.shape[1:])], axis=1)
+        group = fgroup.EnumFactorGroup(
+            variables_for_factors=scopes, factor_configs=rows, log_potentials=-tables.reshape(len(tables), -1)
+        )
+    graph = fgraph.FactorGraph(variable_groups=[variables])
+    graph.add_factors([group])
+    inferer = infer.build_inferer(graph.bp_state, backend="bp")
+    start = inferer.init(evidence_updates={variables: -problem.unary})
+    temperature = 0.0 if minimize else 1.0
+    run = jax.jit(lambda s: inferer.run(s, num_iters=iterations, damping=damping, temperature=temperature))
+    measure = each(lambda: jax.block_until_ready(run(start)), 0.0)
+    return lambda: measure() / iterations
+
+
+def _as_hmm(problem: Chains) -> tuple[np.ndarray, np.ndarray]:
+    """Start and transition probabilities: these libraries know only normalised chains, at the same cost."""
+    weight = np.exp(-problem.transition)
+    states = len(weight)
+    return np.full(states, 1.0 / states), weight / weight.sum(axis=1, keepdims=True)
+
+
+def hmmlearn_chains(problem: Chains, *, minimize: bool) -> Measure:
+    """hmmlearn 0.3.3: seconds of its compiled passes over all chains, one call each, without its checks of input."""
+    from hmmlearn import _hmmc
+
+    start, transition = _as_hmm(problem)
+    scores = [np.ascontiguousarray(-emission) for emission in problem.emissions]
+
+    def paths() -> None:
+        for score in scores:
+            _hmmc.viterbi(start, transition, score)
+
+    def marginals() -> None:
+        for score in scores:
+            weight = np.exp(score)
+            _, forward, scale = _hmmc.forward_scaling(start, transition, weight)
+            joint = forward * _hmmc.backward_scaling(start, transition, weight, scale)
+            joint /= joint.sum(axis=1, keepdims=True)
+
+    return each(paths if minimize else marginals, 0.0)
+
+
+def dynamax_chains(problem: Chains, *, minimize: bool, batch: int = 500) -> Measure:
+    """dynamax 1.0.3: seconds over all chains in float32, padded to equal length and mapped in batches."""
+    import jax
+    import jax.numpy as jnp
+    from dynamax.hidden_markov_model import hmm_posterior_mode, hmm_smoother
+
+    start, transition = (jnp.asarray(array) for array in _as_hmm(problem))
+    longest = max(len(emission) for emission in problem.emissions)
+    padded = np.zeros((len(problem.emissions), longest, len(problem.transition)))
+    for row, emission in zip(padded, problem.emissions):
+        row[: len(emission)] = -emission
+    batches = [jnp.asarray(padded[first : first + batch]) for first in range(0, len(padded), batch)]
+
+    def one(score: jax.Array) -> object:
+        if minimize:
+            return hmm_posterior_mode(start, transition, score)
+        found = hmm_smoother(start, transition, score)
+        return found.marginal_loglik, found.smoothed_probs
+
+    run = jax.jit(jax.vmap(one))
+    return each(lambda: [jax.block_until_ready(run(scores)) for scores in batches], 0.0)
