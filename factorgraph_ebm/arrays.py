@@ -42,8 +42,8 @@ RUN_CONSTANT = 5
 RUN_LAST = 6
 "slot of the variable that comes last in the variable order"
 RUN_MIRROR = 7
-"""pairs of tables: elements of the store from a table to its transposed copy, 0 where there is none; set by
-`inference.mirrors`, and 0 in a compiled graph"""
+"""tables over pairs: elements of the store from a table to its transposed copy, or the element where the columns of
+tables over two states begin; 0 where there is none, as in every compiled graph: see `inference.mirrors`"""
 RUN_HEADER = 8
 SLOT_STATES = 0
 SLOT_STRIDE = 1

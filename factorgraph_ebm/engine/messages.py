@@ -18,6 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import F8, INTEGER, READ_I8, REAL, SIZE, inlined, kernel
+from factorgraph_ebm.engine.extremes import bits, least_of, of_bits
 from factorgraph_ebm.factors.message_kernels import is_target
 
 U8 = np.uint64
@@ -71,10 +72,7 @@ def store_energies(run, out, to_variable, shift, low, high, target, damping):  #
                 m += U8(2)
             continue
         for f in range(n):
-            least = np.inf
-            for s in range(k):
-                value = out[o + s]
-                least = value if value < least else least
+            least = least_of(out, o, k)
             if target >= 0:
                 shift[f] = least
             if least == np.inf:
@@ -83,23 +81,28 @@ def store_energies(run, out, to_variable, shift, low, high, target, damping):  #
                 for s in range(k):
                     to_variable[m + s] = out[o + s] - least
             else:
+                largest = I8_(0)
                 for s in range(k):
                     value = out[o + s] - least
+                    out[o + s] = value
                     former = to_variable[m + s]
-                    moved = abs(value - former) if value != former else 0.0
-                    change = moved if moved > change else change
-                    if damping > 0.0 and value < np.inf and former < np.inf:
-                        value = damping * former + (1.0 - damping) * value
-                    to_variable[m + s] = value
+                    # inf - inf is NaN where nothing moved
+                    moved = bits(value - former if value != former else 0.0)
+                    largest = moved if moved > largest else largest
+                moved = of_bits(largest)
+                change = moved if moved > change else change
+                if damping > 0.0:
+                    for s in range(k):
+                        value = out[o + s]
+                        former = to_variable[m + s]
+                        mixed = damping * former + (1.0 - damping) * value
+                        to_variable[m + s] = mixed if value < np.inf and former < np.inf else value
+                else:
+                    for s in range(k):
+                        to_variable[m + s] = out[o + s]
             o += k
             m += k
     return change
-
-
-@inlined
-def bits(x):  # type: ignore[no-untyped-def]
-    """The bits of |x|, integers in the order of |x|, NaN last: a maximum of integers vectorises, one of floats not."""
-    return np.float64(x).view(np.int64) & I8_(0x7FFFFFFFFFFFFFFF)
 
 
 @inlined
@@ -161,7 +164,7 @@ def store_weights(run, out, to_variable, shift, low, high, target, damping):  # 
                         to_variable[m + s] = out[o + s]
             o += k
             m += k
-    return np.log(np.int64(largest).view(np.float64))
+    return np.log(of_bits(largest))
 
 
 @kernel(*STORE)
@@ -199,7 +202,7 @@ def store_odds(run, out, to_variable, shift, low, high, target, damping):  # typ
                 inside = bits(x)
                 to_variable[m + f] = x if inside > _LOW and inside < _HIGH else np.nan
         o += n
-    return np.log(np.int64(largest).view(np.float64))
+    return np.log(of_bits(largest))
 
 
 @kernel(*STORE)
@@ -220,4 +223,4 @@ def store_differences(run, out, to_variable, shift, low, high, target, damping):
             largest = b if b > largest else largest
             to_variable[m + f] = damping * former + (1.0 - damping) * x
         o += n
-    return np.int64(largest).view(np.float64)
+    return of_bits(largest)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_F8, READ_U4, READ_U8, SIZE, kernel
+from factorgraph_ebm.engine.extremes import least_of
 
 U8 = np.uint64
 
@@ -77,6 +78,14 @@ def send_to_factors(  # type: ignore[no-untyped-def]
             m = slot_message[i]
             for s in range(k):
                 scratch[s] += to_variable[m + s]
+        if stop - first == one:
+            m = slot_message[first]
+            least = least_of(scratch, U8(0), k)
+            shift[v - low] = least
+            least = least if least < np.inf else 0.0
+            for s in range(k):
+                to_factor[m + s] = scratch[s] - least
+            continue
         for i in range(first, stop):
             m = slot_message[i]
             for s in range(k):
@@ -86,14 +95,10 @@ def send_to_factors(  # type: ignore[no-untyped-def]
             scratch[s] = 0.0
         for j in range(stop - first):
             m = slot_message[stop - one - j]
-            least = np.inf
             for s in range(k):
-                value = to_factor[m + s] + scratch[s]
+                to_factor[m + s] += scratch[s]
                 scratch[s] += to_variable[m + s]
-                to_factor[m + s] = value
-                least = value if value < least else least
-            if stop - first == one:
-                shift[v - low] = least
+            least = least_of(to_factor, m, k)
             if least < np.inf:
                 for s in range(k):
                     to_factor[m + s] -= least

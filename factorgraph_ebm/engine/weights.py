@@ -2,10 +2,9 @@
 
     to_factor of a slot = weights of the unary times to_variable over the variable's other slots
 
-Rows that go to factors are scaled by powers of two, exactly, until their largest entry lies in [1, 2). Stored weights
-are at least SMALLEST or zero, so products of four are normal numbers; where more are multiplied, each product is
-looked at. What comes too near to the end of the number range becomes NaN (see `engine.messages`), zero stays zero:
-a zero in these arrays is a zero in exact arithmetic.
+Stored weights are at least SMALLEST or zero, so products of four are normal numbers; where more are multiplied, each
+product is scaled by a power of two, which is exact. What then comes too near to the end of the number range becomes NaN
+(see `engine.messages`), zero stays zero: a zero in these arrays is a zero in exact arithmetic.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U4, READ_U8, SIZE, inlined, kernel
-from factorgraph_ebm.engine.messages import SMALLEST, bits, total_of
+from factorgraph_ebm.engine.extremes import bits
+from factorgraph_ebm.engine.messages import SMALLEST, total_of
 from factorgraph_ebm.engine.variables import SEND
 
 U8 = np.uint64
@@ -22,39 +22,40 @@ I8 = np.int64
 
 @inlined
 def _scale(row, m, k):  # type: ignore[no-untyped-def]
-    """Scale a row by a power of two; NaN throughout where an entry is lost. Returns the exponent taken off."""
+    """Scale a row by a power of two until its largest entry lies in [1, 2); return the exponent taken off."""
     largest = I8(0)
     for s in range(k):
         b = bits(row[m + s])
         largest = b if b > largest else largest
-    exponent = (largest >> I8(52)) - I8(1023)
-    if largest == I8(0):
+    if largest == I8(0) or largest >= I8(0x7FF0000000000000):
         return 0.0
+    exponent = (largest >> I8(52)) - I8(1023)
     scale = np.int64((I8(1023) - exponent) << I8(52)).view(np.float64)
-    lost = I8(0)
     for s in range(k):
-        x = row[m + s] * scale
-        row[m + s] = x
-        lost += I8(0) if x == 0.0 or x >= SMALLEST else I8(1)
-    if lost > 0:
-        for s in range(k):
-            row[m + s] = np.nan
+        row[m + s] *= scale
     return np.float64(exponent)
 
 
 @inlined
-def _times(row, r, to_variable, m, k):  # type: ignore[no-untyped-def]
+def _lose(row, m, k):  # type: ignore[no-untyped-def]
+    """Make a row NaN if an entry is too small to be multiplied with."""
+    lost = I8(0)
     for s in range(k):
-        row[r + s] *= to_variable[m + s]
+        x = row[m + s]
+        lost += I8(0) if x == 0.0 or x >= SMALLEST else I8(1)
+    if lost > 0:
+        for s in range(k):
+            row[m + s] = np.nan
 
 
 @inlined
-def _times_kept(row, r, to_variable, m, k):  # type: ignore[no-untyped-def]
-    """As `_times`; a product below SMALLEST that is not zero becomes NaN."""
+def _times(row, r, x, m, k):  # type: ignore[no-untyped-def]
+    """Multiply by one more row among many: scaled, and NaN where digits are lost."""
     for s in range(k):
-        a, b = row[r + s], to_variable[m + s]
-        x = a * b
-        row[r + s] = x if x >= SMALLEST or a == 0.0 or b == 0.0 else np.nan
+        row[r + s] *= x[m + s]
+    exponent = _scale(row, r, k)
+    _lose(row, r, k)
+    return exponent
 
 
 @kernel(*SEND)
@@ -68,48 +69,56 @@ def send_weights(  # type: ignore[no-untyped-def]
         b = U8(slot_start[v + one])
         first = U8(slot_split[v]) if target == 1 else a
         stop = U8(slot_split[v]) if target == 0 else b
-        if first == stop:
-            continue
         w = start[v]
         k = start[v + one] - w
-        few = b - a <= U8(4)
+        if b - a <= U8(4):
+            # Up to three messages and the unary: multiplied at once, since their product is a normal number.
+            for i in range(first, stop):
+                m = slot_message[i]
+                if b - a == one:
+                    for s in range(k):
+                        to_factor[m + s] = unary[w + s]
+                elif b - a == U8(2):
+                    x = slot_message[a if i != a else a + one]
+                    for s in range(k):
+                        to_factor[m + s] = unary[w + s] * to_variable[x + s]
+                elif b - a == U8(3):
+                    x = slot_message[a if i != a else a + one]
+                    y = slot_message[a + U8(2) if i != a + U8(2) else a + one]
+                    for s in range(k):
+                        to_factor[m + s] = unary[w + s] * (to_variable[x + s] * to_variable[y + s])
+                else:
+                    x = slot_message[a if i != a else a + U8(3)]
+                    y = slot_message[a + one if i != a + one else a + U8(3)]
+                    z = slot_message[a + U8(2) if i != a + U8(2) else a + U8(3)]
+                    for s in range(k):
+                        to_factor[m + s] = (unary[w + s] * to_variable[x + s]) * (
+                            to_variable[y + s] * to_variable[z + s]
+                        )
+                _lose(to_factor, m, k)
+                shift[v - low] = 0.0
+            continue
+        taken = 0.0
         for s in range(k):
             scratch[s] = unary[w + s]
         for i in range(a, first):
-            if few:
-                _times(scratch, U8(0), to_variable, slot_message[i], k)
-            else:
-                _times_kept(scratch, U8(0), to_variable, slot_message[i], k)
+            taken += _times(scratch, U8(0), to_variable, slot_message[i], k)
         for i in range(stop, b):
-            if few:
-                _times(scratch, U8(0), to_variable, slot_message[i], k)
-            else:
-                _times_kept(scratch, U8(0), to_variable, slot_message[i], k)
+            taken += _times(scratch, U8(0), to_variable, slot_message[i], k)
         if stop - first == one:
-            m = slot_message[first]
-            for s in range(k):
-                to_factor[m + s] = scratch[s]
-            shift[v - low] = _scale(to_factor, m, k) * 0.6931471805599453
-            continue
+            shift[v - low] = taken * 0.6931471805599453
         for i in range(first, stop):
             m = slot_message[i]
             for s in range(k):
                 to_factor[m + s] = scratch[s]
-            if few:
-                _times(scratch, U8(0), to_variable, m, k)
-            else:
-                _times_kept(scratch, U8(0), to_variable, m, k)
+            _times(scratch, U8(0), to_variable, m, k)
         for s in range(k):
             scratch[s] = 1.0
         for j in range(stop - first):
             m = slot_message[stop - one - j]
-            if few:
+            if j > 0:
                 _times(to_factor, m, scratch, U8(0), k)
-                _times(scratch, U8(0), to_variable, m, k)
-            else:
-                _times_kept(to_factor, m, scratch, U8(0), k)
-                _times_kept(scratch, U8(0), to_variable, m, k)
-            _scale(to_factor, m, k)
+            _times(scratch, U8(0), to_variable, m, k)
 
 
 @kernel(NOTHING, READ_F8, READ_U8, READ_U4, READ_U8, READ_F8, F8, F8, SIZE, SIZE)
@@ -128,10 +137,11 @@ def join_weights(unary, start, slot_start, slot_message, to_variable, probabilit
             probability[w + s] = unary[w + s]
         for i in range(a, b):
             if b - a <= U8(3):
-                _times(probability, w, to_variable, slot_message[i], k)
+                m = slot_message[i]
+                for s in range(k):
+                    probability[w + s] *= to_variable[m + s]
             else:
-                _times_kept(probability, w, to_variable, slot_message[i], k)
-                shift += _scale(probability, w, k)
+                shift += _times(probability, w, to_variable, slot_message[i], k)
         sum_ = total_of(probability, w, k)
         total[v] = np.log(sum_) + shift * 0.6931471805599453
         scale = 1.0 / sum_ if sum_ != 0.0 else 0.0

@@ -48,11 +48,25 @@ def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low
                     out[base + U8(2) * f] = x if x < y else y
                     x, y = store[t + st] + p, store[t + sf + st] + q
                     out[base + U8(2) * f + U8(1)] = x if x < y else y
+            elif st != U8(1):
+                for f in range(n):
+                    t = U8(run[4]) if run[4] >= 0 else number[low + f]
+                    _least_apart(store, t, sf, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
+            elif run[4] >= 0:
+                t = mirror + U8(run[4])
+                for f in range(U8(0), n & ~U8(1), U8(2)):
+                    _least_of_two(store, t, sf, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt, scratch)
+                if n & U8(1):
+                    _least(store, t, sf, kf, kt, to_factor, m + (high - U8(1)) * kf, out, base + (n - U8(1)) * kt, scratch)
             else:
                 for f in range(n):
-                    t = mirror + (U8(run[4]) if run[4] >= 0 else number[low + f])
-                    _least(store, t, sf, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
+                    t = mirror + number[low + f]
+                    _least(store, t, sf, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt, scratch)
         base += n * kt
+
+
+# A minimum written to where one of the two was read becomes a masked store, which costs ten times as much: so partial
+# minima go from `out` to a spare row and back. Rows beyond the last are the last once more, which changes no minimum.
 
 
 @inlined
@@ -61,42 +75,89 @@ def _less(a, b):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _least(store, t, sf, st, kf, kt, x, m, out, o):  # type: ignore[no-untyped-def]
-    """out[j] = min over i of store(i, j) + x[i], four rows at a time."""
-    if st == U8(1):
-        i = kf & U8(3)
-        if i == U8(0):
-            a, b, c, d = x[m], x[m + U8(1)], x[m + U8(2)], x[m + U8(3)]
-            e0, e1, e2, e3 = t, t + sf, t + U8(2) * sf, t + U8(3) * sf
-            for j in range(kt):
-                out[o + j] = _less(
-                    _less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d)
-                )
-            i = U8(4)
+def _least_apart(store, t, sf, st, kf, kt, x, m, out, o):  # type: ignore[no-untyped-def]
+    """out[j] = min over i of store(i, j) + x[i], where the states sent to lie apart."""
+    for j in range(kt):
+        low = np.inf
+        for i in range(kf):
+            low = _less(store[t + i * sf + j * st] + x[m + i], low)
+        out[o + j] = low
+
+
+@inlined
+def _least(store, t, sf, kf, kt, x, m, out, o, spare):  # type: ignore[no-untyped-def]
+    """The same where they lie side by side, eight rows at a time."""
+    left = (kf + U8(7)) >> U8(3)
+    for r in range(U8(0), kf, U8(8)):
+        left -= U8(1)
+        if left & U8(1):
+            _eight(store, t, sf, kf, kt, x, m, r, out, o, spare, U8(0))
         else:
-            a = x[m]
+            _eight(store, t, sf, kf, kt, x, m, r, spare, U8(0), out, o)
+
+
+@inlined
+def _eight(store, t, sf, kf, kt, x, m, r, former, p, into, o):  # type: ignore[no-untyped-def]
+    last = kf - U8(1)
+    r1, r2, r3 = min(r + U8(1), last), min(r + U8(2), last), min(r + U8(3), last)
+    a, b, c, d = x[m + r], x[m + r1], x[m + r2], x[m + r3]
+    e0, e1, e2, e3 = t + r * sf, t + r1 * sf, t + r2 * sf, t + r3 * sf
+    if r + U8(4) > last:
+        if r == U8(0):
             for j in range(kt):
-                out[o + j] = store[t + j] + a
-            for r in range(U8(1), i):
-                a = x[m + r]
-                e0 = t + r * sf
-                for j in range(kt):
-                    out[o + j] = _less(out[o + j], store[e0 + j] + a)
-        for r in range(i, kf, U8(4)):
-            a, b, c, d = x[m + r], x[m + r + U8(1)], x[m + r + U8(2)], x[m + r + U8(3)]
-            e0 = t + r * sf
-            e1, e2, e3 = e0 + sf, e0 + U8(2) * sf, e0 + U8(3) * sf
+                into[o + j] = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
+        else:
             for j in range(kt):
                 low = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
-                out[o + j] = _less(out[o + j], low)
+                into[o + j] = _less(low, former[p + j])
         return
-    for j in range(kt):
-        out[o + j] = np.inf
-    for r in range(kf):
-        a = x[m + r]
-        e0 = t + r * sf
+    r4, r5, r6, r7 = r + U8(4), min(r + U8(5), last), min(r + U8(6), last), min(r + U8(7), last)
+    e, f, g, h = x[m + r4], x[m + r5], x[m + r6], x[m + r7]
+    e4, e5, e6, e7 = t + r4 * sf, t + r5 * sf, t + r6 * sf, t + r7 * sf
+    if r == U8(0):
         for j in range(kt):
-            out[o + j] = _less(out[o + j], store[e0 + j * st] + a)
+            low = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
+            high = _less(_less(store[e4 + j] + e, store[e5 + j] + f), _less(store[e6 + j] + g, store[e7 + j] + h))
+            into[o + j] = _less(low, high)
+    else:
+        for j in range(kt):
+            low = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
+            high = _less(_less(store[e4 + j] + e, store[e5 + j] + f), _less(store[e6 + j] + g, store[e7 + j] + h))
+            into[o + j] = _less(_less(low, high), former[p + j])
+
+
+@inlined
+def _least_of_two(store, t, sf, kf, kt, x, m, out, o, spare):  # type: ignore[no-untyped-def]
+    """The same for two factors side by side that share a table: each row of it is read once for both."""
+    left = (kf + U8(3)) >> U8(2)
+    for r in range(U8(0), kf, U8(4)):
+        left -= U8(1)
+        if left & U8(1):
+            _four_of_two(store, t, sf, kf, kt, x, m, r, out, o, spare, U8(0))
+        else:
+            _four_of_two(store, t, sf, kf, kt, x, m, r, spare, U8(0), out, o)
+
+
+@inlined
+def _four_of_two(store, t, sf, kf, kt, x, m, r, former, p, into, o):  # type: ignore[no-untyped-def]
+    last = kf - U8(1)
+    r1, r2, r3 = min(r + U8(1), last), min(r + U8(2), last), min(r + U8(3), last)
+    a0, a1, a2, a3 = x[m + r], x[m + r1], x[m + r2], x[m + r3]
+    n = m + kf
+    b0, b1, b2, b3 = x[n + r], x[n + r1], x[n + r2], x[n + r3]
+    e0, e1, e2, e3 = t + r * sf, t + r1 * sf, t + r2 * sf, t + r3 * sf
+    if r == U8(0):
+        for j in range(kt):
+            w0, w1, w2, w3 = store[e0 + j], store[e1 + j], store[e2 + j], store[e3 + j]
+            into[o + j] = _less(_less(w0 + a0, w1 + a1), _less(w2 + a2, w3 + a3))
+            into[o + kt + j] = _less(_less(w0 + b0, w1 + b1), _less(w2 + b2, w3 + b3))
+    else:
+        for j in range(kt):
+            w0, w1, w2, w3 = store[e0 + j], store[e1 + j], store[e2 + j], store[e3 + j]
+            low = _less(_less(w0 + a0, w1 + a1), _less(w2 + a2, w3 + a3))
+            into[o + j] = _less(low, former[p + j])
+            low = _less(_less(w0 + b0, w1 + b1), _less(w2 + b2, w3 + b3))
+            into[o + kt + j] = _less(low, former[p + kt + j])
 
 
 @kernel(*SIGNATURE)
@@ -225,17 +286,28 @@ def pair_weights(run, number, store, weight, constants, to_factor, out, scratch,
         base += n * kt
 
 
+@inlined
+def _turned(run, slot):  # type: ignore[no-untyped-def]
+    """For one number a message: strides of the other slot and of this one, and where the other slot's messages begin."""
+    if slot == 0:
+        return U8(run[13]), U8(run[9]), U8(run[14])
+    return U8(run[9]), U8(run[13]), U8(run[10])
+
+
+@inlined
+def _entry(run, slot, first, second):  # type: ignore[no-untyped-def]
+    """Where the columns of an entry begin, state `first` in the other slot and `second` in this one (`add_columns`)."""
+    return U8(run[7]) + U8(run[0]) * (U8(2 * second + first) if slot == 0 else U8(2 * first + second))
+
+
 @kernel(*SIGNATURE)
 def pair_odds(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
     n = high - low
     for slot in range(2):
         if not is_target(slot, target):
             continue
-        sf, st = U8(run[13]), U8(run[9])
-        m = U8(run[14]) + low
-        if slot == 1:
-            sf, st = U8(run[9]), U8(run[13])
-            m = U8(run[10]) + low
+        sf, st, m = _turned(run, slot)
+        m += low
         base = U8(slot) * n
         if run[4] >= 0:
             t = U8(run[4])
@@ -244,10 +316,11 @@ def pair_odds(run, number, store, weight, constants, to_factor, out, scratch, lo
                 r = to_factor[m + f]
                 out[base + f] = (c + d * r) / (a + b * r)
         else:
+            a0, b0 = _entry(run, slot, 0, 0) + low, _entry(run, slot, 1, 0) + low
+            a1, b1 = _entry(run, slot, 0, 1) + low, _entry(run, slot, 1, 1) + low
             for f in range(n):
-                t = number[low + f]
                 r = to_factor[m + f]
-                out[base + f] = (weight[t + st] + weight[t + sf + st] * r) / (weight[t] + weight[t + sf] * r)
+                out[base + f] = (weight[a1 + f] + weight[b1 + f] * r) / (weight[a0 + f] + weight[b0 + f] * r)
 
 
 @kernel(*SIGNATURE)
@@ -256,11 +329,8 @@ def pair_differences(run, number, store, weight, constants, to_factor, out, scra
     for slot in range(2):
         if not is_target(slot, target):
             continue
-        sf, st = U8(run[13]), U8(run[9])
-        m = U8(run[14]) + low
-        if slot == 1:
-            sf, st = U8(run[9]), U8(run[13])
-            m = U8(run[10]) + low
+        sf, st, m = _turned(run, slot)
+        m += low
         base = U8(slot) * n
         if run[4] >= 0:
             t = U8(run[4])
@@ -269,10 +339,11 @@ def pair_differences(run, number, store, weight, constants, to_factor, out, scra
                 h = to_factor[m + f]
                 out[base + f] = _less(c, d + h) - _less(a, b + h)
         else:
+            a0, b0 = _entry(run, slot, 0, 0) + low, _entry(run, slot, 1, 0) + low
+            a1, b1 = _entry(run, slot, 0, 1) + low, _entry(run, slot, 1, 1) + low
             for f in range(n):
-                t = number[low + f]
                 h = to_factor[m + f]
-                out[base + f] = _less(store[t + st], store[t + sf + st] + h) - _less(store[t], store[t + sf] + h)
+                out[base + f] = _less(store[a1 + f], store[b1 + f] + h) - _less(store[a0 + f], store[b0 + f] + h)
 
 
 PAIR = MessageKernels(pair_min, pair_sum, table_mixed, pair_weights, pair_odds, pair_differences)

@@ -26,7 +26,7 @@ from factorgraph_ebm.engine.free_energy import add_log_partitions
 from factorgraph_ebm.engine.messages import SMALLEST, store_differences, store_odds, store_weights
 from factorgraph_ebm.engine.weights import join_weights, send_weights
 from factorgraph_ebm.factors.elementary import exp_minus
-from factorgraph_ebm.inference.mirrors import add_mirrors
+from factorgraph_ebm.inference.mirrors import add_columns, add_mirrors
 from factorgraph_ebm.inference.passing import Passing
 
 U8 = np.uint64
@@ -160,7 +160,7 @@ class _Binary(Passing):
         self.message = np.flatnonzero(np.concatenate(binary))
         message_at = np.zeros(compiled.message_size, np.uint64)
         message_at[row_start] = np.arange(at)
-        self.store, self.weight = self._numbers(numbers.store)
+        self.store, self.weight = self._numbers(numbers.store, field)
         self.variables = (
             self.unary, np.arange(len(start), dtype=np.uint64), compiled.variable_slot_start,
             compiled.variable_slot_split, message_at[compiled.slot_message],
@@ -177,9 +177,9 @@ class _Binary(Passing):
         # NaN compares with nothing and gives state 0, which is as good as any.
         return (belief > 1.0 if self.form == "odds" else belief < 0.0).astype(np.int64)
 
-    def _numbers(self, store: F64) -> tuple[F64, F64]:
+    def _numbers(self, store: F64, field: I64) -> tuple[F64, F64]:
         """What the kernels read: energies, weights."""
-        return store, np.zeros(0)
+        return add_columns(store, self.layout, field), np.zeros(0)
 
     def _of_pairs(self, zero: F64, one: F64) -> F64:
         """The number of the form for energies of state 0 and state 1."""
@@ -213,10 +213,10 @@ class Odds(_Binary):
     join: ClassVar[Kernel] = join_odds
     neutral: ClassVar[float] = 1.0
 
-    def _numbers(self, store: F64) -> tuple[F64, F64]:
+    def _numbers(self, store: F64, field: I64) -> tuple[F64, F64]:
         weight = np.empty(len(store))
         weigh(store, weight)
-        return np.zeros(0), weight
+        return np.zeros(0), add_columns(weight, self.layout, field)
 
     def _of_pairs(self, zero: F64, one: F64) -> F64:
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):

@@ -1,7 +1,11 @@
-"""Transposed copies of tables: a kernel adds rows of a table, so it wants them along both of its sides.
+"""Tables once more, as kernels like to read them.
 
-The store is doubled, and the mirror of a table lies as far behind it as the store is long. Shared tables always have
-one. Where each factor has its own table it pays when messages are sent many times.
+*Mirrors*: a kernel adds rows of a table, so it wants them along both of its sides. The store is doubled, and the
+transposed copy of a table lies as far behind it as the store is long. Shared tables always have one; where each factor
+has its own table it pays when messages are sent many times.
+
+*Columns*: of 2 x 2 tables, one for each factor, entry after entry instead of table after table, so that a loop over
+factors reads contiguous numbers.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm import arrays as a
-from factorgraph_ebm._jit import F8, NOTHING, READ_U8, SIZE, kernel
+from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U8, SIZE, kernel
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.compiler.layout import Layout
 
@@ -59,3 +63,37 @@ def _gains(row: I64, kind: str, repeated: bool) -> bool:
     # Other strides read a part of a wider table, and two such parts could claim one place for their mirrors.
     plain = stride0 == k1 and stride1 == 1
     return bool(plain and k0 > 2 and k1 > 2 and (row[a.RUN_SHARED] >= 0 or repeated))
+
+
+@kernel(NOTHING, READ_F8, READ_U8, SIZE, SIZE, F8, SIZE)
+def fill_columns(store, number, stride0, stride1, out, first):  # type: ignore[no-untyped-def]
+    n = U8(len(number))
+    for f in range(n):
+        t = number[f]
+        out[first + f] = store[t]
+        out[first + n + f] = store[t + stride1]
+        out[first + U8(2) * n + f] = store[t + stride0]
+        out[first + U8(3) * n + f] = store[t + stride0 + stride1]
+
+
+def add_columns(store: F64, layout: Layout, field: I64) -> F64:
+    """The store with columns of the own tables over two states behind it; `field` is told where (RUN_MIRROR)."""
+    compiled = layout.compiled
+    wanted = []
+    size = len(store)
+    for r, kind in enumerate(layout.kinds):
+        row = compiled.run_field[compiled.run_field_start[r] : compiled.run_field_start[r + 1]]
+        if kind == "Table" and row[a.RUN_ARITY] == 2 and row[a.RUN_SHARED] < 0:
+            if (row[a.RUN_HEADER + a.SLOT_STATES :: a.SLOT_FIELDS] == 2).all():
+                wanted.append((r, row, size))
+                size += 4 * int(row[a.RUN_SIZE])
+    if not wanted:
+        return store
+    longer = np.empty(size)
+    longer[: len(store)] = store
+    for r, row, first in wanted:
+        number = compiled.factor_number[row[a.RUN_FACTOR] : row[a.RUN_FACTOR] + row[a.RUN_SIZE]]
+        stride0, stride1 = row[a.RUN_HEADER + a.SLOT_STRIDE], row[a.RUN_HEADER + a.SLOT_FIELDS + a.SLOT_STRIDE]
+        fill_columns(store, number, int(stride0), int(stride1), longer, first)
+        field[compiled.run_field_start[r] + a.RUN_MIRROR] = first
+    return longer
