@@ -93,6 +93,8 @@ class Compiled(NamedTuple):
     "(V,) slots before it belong to factors whose last variable this is, slots from it on to the others"
     slot_message: U64
     "(S,) element of both message arrays where the row of a variable's slot begins"
+    slot_local: U64
+    "(S,) the same where only the messages of the variable's chunk lie, packed by run and slot; (0,) without forests"
     scope: U32
     "(S,) variable of each slot, run by run, slot-major within a run"
     run_field: I64
@@ -151,6 +153,8 @@ class Steps(NamedTuple):
     "(stages + 1,) first step of each stage"
     chunk_stage: I64 = np.zeros(1, np.int64)
     "(C + 1,) first stage of each chunk"
+    turn: I64 = np.zeros(0, np.int64)
+    "(C,) sequential: first step of each chunk that goes down"
 
 
 class Messages(NamedTuple):

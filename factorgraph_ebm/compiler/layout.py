@@ -105,6 +105,11 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
     message = np.empty(len(top.slot_variable), np.int64)  # of each slot in topology order
     all_shared = all(isinstance(p.offset, int) for p in parts)
     number = np.zeros(0 if all_shared else n_factors, np.uint64)
+    run_of = runs.of_factor[factor_order]
+    blocks = _blocks(run_of, factor_chunk[factor_order], factor_level[factor_order])
+    blocks = blocks._replace(low=blocks.low - run_start[blocks.run], high=blocks.high - run_start[blocks.run])
+    local = _LocalMessages(joined(blocks), runs.keys, n_chunks) if sample_forest.any() else None
+    local_message = np.empty(len(top.slot_variable) if local else 0, np.int64)
     part_positions = []
     at = 0
     for p in parts:
@@ -120,10 +125,14 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
         for s in range(r):
             base = field_start[run] + a.RUN_HEADER + s * a.SLOT_FIELDS
             scope[field[field_start[run] + a.RUN_SCOPE] + s * size + within] = rank[p.part.columns[s]]
-            message[slot0 + s : slot0 + r * n : r] = field[base + a.SLOT_MESSAGE] + within * field[base + a.SLOT_STATES]
+            states_here = field[base + a.SLOT_STATES]
+            message[slot0 + s : slot0 + r * n : r] = field[base + a.SLOT_MESSAGE] + within * states_here
+            if local is not None:
+                first = local.starts(run, factor_chunk[at : at + n], s)
+                local_message[slot0 + s : slot0 + r * n : r] = first + within * states_here
         at += n
 
-    slot_start, slot_split, slot_message = _variable_slots(top, last, order, message)
+    slot_start, slot_split, slots = _variable_slots(top, last, order)
     compiled = Compiled(
         variable_cell=np.concatenate([np.flatnonzero(is_free), np.full(n_samples, -1)])[order],
         variable_sample=sample[order].astype(np.uint32),
@@ -133,7 +142,8 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
         variable_start=variable_start.astype(np.uint64),
         variable_slot_start=slot_start.astype(np.uint32),
         variable_slot_split=slot_split.astype(np.uint32),
-        slot_message=slot_message.astype(np.uint64),
+        slot_message=message[slots].astype(np.uint64),
+        slot_local=(local_message[slots] if local else local_message).astype(np.uint64),
         scope=scope,
         run_field=field,
         run_field_start=field_start,
@@ -154,11 +164,8 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
     is_forest = top.is_forest[order]  # labels were moved to engine order with the variables
-    run = runs.of_factor[factor_order]
-    factors = _blocks(run, factor_chunk[factor_order], factor_level[factor_order])
-    factors = factors._replace(low=factors.low - run_start[factors.run], high=factors.high - run_start[factors.run])
     variables = _blocks(np.zeros(n_variables, np.int64), chunk[order], variable_level[order])
-    return Layout(compiled, tuple(k.kind for k in runs.keys), tuple(part_positions), factors, variables, is_forest)
+    return Layout(compiled, tuple(k.kind for k in runs.keys), tuple(part_positions), blocks, variables, is_forest)
 
 
 def _blocks(run: I64, chunk: I64, level: I64) -> Blocks:
@@ -191,7 +198,7 @@ def _stable_order(key: I64, n_keys: int) -> I64:
     return order
 
 
-def _variable_slots(top: Topology, last: I64, order: I64, message: I64) -> tuple[I64, I64, I64]:
+def _variable_slots(top: Topology, last: I64, order: I64) -> tuple[I64, I64, I64]:
     """CSR of slots in engine order of variables: first those of factors whose last variable it is, then the others."""
     is_last = np.zeros(len(top.slot_variable), bool)
     is_last[top.factor_start[:-1] + last] = True
@@ -204,7 +211,50 @@ def _variable_slots(top: Topology, last: I64, order: I64, message: I64) -> tuple
     by_side = _stable_order(2 * owner + up, 2 * len(order))
     slot = slot[by_side]
     n_last = np.bincount(owner[~up], minlength=len(order)) if len(slot) else np.zeros(len(order), np.int64)
-    return slot_start, slot_start[:-1] + n_last, message[slot]
+    return slot_start, slot_start[:-1] + n_last, slot
+
+
+def joined(blocks: Blocks) -> Blocks:
+    """Blocks of one run and chunk joined over their levels, which lie side by side."""
+    n = len(blocks.run)
+    new = np.ones(n, bool)
+    new[1:] = (blocks.run[1:] != blocks.run[:-1]) | (blocks.chunk[1:] != blocks.chunk[:-1])
+    first = np.flatnonzero(new)
+    final = np.append(first, n)[1:] - 1
+    return blocks._replace(
+        run=blocks.run[first], chunk=blocks.chunk[first], level=blocks.level[first],
+        low=blocks.low[first], high=blocks.high[final],
+    )  # fmt: skip
+
+
+class _LocalMessages:
+    """Where rows lie when only the messages of one chunk do: block after block in the order of runs, slot by slot."""
+
+    def __init__(self, blocks: Blocks, keys: Sequence[_RunKey], n_chunks: int) -> None:
+        self.keys = keys
+        order = np.lexsort((blocks.run, blocks.chunk))
+        run, chunk = blocks.run[order], blocks.chunk[order]
+        low, size = blocks.low[order], (blocks.high - blocks.low)[order]
+        width = np.array([sum(k.states) for k in keys] or [0], np.int64)
+        end = np.cumsum(size * width[run])
+        begin = end - size * width[run]
+        before = np.zeros(n_chunks + 1, np.int64)
+        first = np.searchsorted(chunk, np.arange(n_chunks))
+        inside = first < len(chunk)
+        before[:-1][inside] = begin[first[inside]]
+        # By run, then chunk: where the block begins in its chunk, its factors, and the first of them.
+        back = np.lexsort((chunk, run))
+        self.code = (run * n_chunks + chunk)[back]
+        self.begin, self.size, self.low = (begin - before[chunk])[back], size[back], low[back]
+        self.n_chunks = n_chunks
+
+    def starts(self, run: I64, chunk: I64, slot: int) -> I64:
+        """Element where the rows of a slot would begin if the run began with factor 0, for factors of these runs."""
+        block = np.searchsorted(self.code, run * self.n_chunks + chunk)
+        before = np.array([sum(k.states[:slot]) for k in self.keys] or [0], np.int64)[run]
+        states = np.array([k.states[slot] if slot < len(k.states) else 0 for k in self.keys] or [0], np.int64)[run]
+        found: I64 = self.begin[block] + self.size[block] * before - self.low[block] * states
+        return found
 
 
 class _RunKey(NamedTuple):

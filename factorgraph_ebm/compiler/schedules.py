@@ -20,7 +20,7 @@ import numpy as np
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm._jit import Kernel
 from factorgraph_ebm.arrays import ALL, I64, Steps, all_but
-from factorgraph_ebm.compiler.layout import Blocks, Layout
+from factorgraph_ebm.compiler.layout import Blocks, Layout, joined
 from factorgraph_ebm.factors import STRUCTURES
 
 UP, DOWN = 1, 0
@@ -80,14 +80,14 @@ def sequential(layout: Layout, operators: Operators) -> Steps:
             pieces.append(_factor_steps(factors, chosen, down, kernels[others[0]], all_but(top)))
         else:
             pieces += [_factor_steps(factors, chosen, down, kernels[s], s) for s in others]
-    return _sorted(pieces, layout)
+    return _sorted(pieces, layout, upward=2 * n_levels)
 
 
 def flooding(layout: Layout, operators: Operators) -> Steps:
     factors, variables = layout.factor_block, layout.variable_block
     last_level = int(variables.level.max(initial=0)) + 1
-    pieces = [_variable_steps(_joined(variables), last_level + np.zeros(1, np.int64), ALL)]
-    whole = _joined(factors)
+    pieces = [_variable_steps(joined(variables), last_level + np.zeros(1, np.int64), ALL)]
+    whole = joined(factors)
     for run, kernels in enumerate(operators.of_slot):
         chosen = np.flatnonzero(whole.run == run)
         zero = np.zeros(len(chosen), np.int64)
@@ -96,19 +96,6 @@ def flooding(layout: Layout, operators: Operators) -> Steps:
         else:
             pieces += [_factor_steps(whole, chosen, zero, k, s) for s, k in enumerate(kernels)]
     return _sorted(pieces, layout)
-
-
-def _joined(blocks: Blocks) -> Blocks:
-    """Blocks of one run and chunk joined over their levels, which lie side by side."""
-    n = len(blocks.run)
-    new = np.ones(n, bool)
-    new[1:] = (blocks.run[1:] != blocks.run[:-1]) | (blocks.chunk[1:] != blocks.chunk[:-1])
-    first = np.flatnonzero(new)
-    final = np.append(first, n)[1:] - 1
-    return blocks._replace(
-        run=blocks.run[first], chunk=blocks.chunk[first], level=blocks.level[first],
-        low=blocks.low[first], high=blocks.high[final],
-    )  # fmt: skip
 
 
 def _variable_steps(blocks: Blocks, key: I64, target: int) -> I64:
@@ -126,7 +113,8 @@ def _factor_steps(blocks: Blocks, chosen: I64, key: I64, kernel: int, target: in
     return np.stack([blocks.chunk[chosen], key, np.full(n, kernel), blocks.run[chosen], low, high, np.full(n, target)])
 
 
-def _sorted(pieces: Sequence[I64], layout: Layout) -> Steps:
+def _sorted(pieces: Sequence[I64], layout: Layout, upward: int = 0) -> Steps:
+    """Steps by chunk and sort key; keys below `upward` go up."""
     rows = np.concatenate(pieces, axis=1)
     chunk, key, *_ = rows
     order = np.lexsort((np.arange(rows.shape[1]), key, chunk))
@@ -138,7 +126,8 @@ def _sorted(pieces: Sequence[I64], layout: Layout) -> Steps:
     new[1:] = (rows[0, 1:] != rows[0, :-1]) | (rows[1, 1:] != rows[1, :-1])
     stage_start = np.append(np.flatnonzero(new), n)
     chunk_stage = np.searchsorted(stage_start, start)
-    return Steps(start, rows[2], rows[3], rows[4], rows[5], rows[6], stage_start, chunk_stage)
+    turn = start[:-1] + np.bincount(rows[0, rows[1] < upward], minlength=n_chunks)
+    return Steps(start, rows[2], rows[3], rows[4], rows[5], rows[6], stage_start, chunk_stage, turn)
 
 
 WORK = 1 << 14

@@ -2,7 +2,8 @@
 
 One kernel for each form of messages (see `engine.forms`). Each returns the largest change in nats, measured before
 damping, so that damping never makes a run look converged. With `damping` < 0 nothing is compared: messages that are
-sent only once have no former ones. Where one slot is the target, `shift[f - low]` receives what was taken off its row.
+sent only once have no former ones, and where then one slot is the target, `shift[f - low]` receives the energy that was
+taken off its row, in nats.
 
     energies     minimum 0;              damping * former + (1 - damping) * new
     weights      sum 1;                  the same, in probabilities
@@ -50,7 +51,7 @@ def store_energies(run, out, to_variable, shift, low, high, target, damping):  #
             for f in range(n):
                 x, y = out[o], out[o + one]
                 least = x if x < y else y
-                if target >= 0:
+                if damping < 0.0 and target >= 0:
                     shift[f] = least
                 if least < np.inf:
                     x -= least
@@ -73,7 +74,7 @@ def store_energies(run, out, to_variable, shift, low, high, target, damping):  #
             continue
         for f in range(n):
             least = least_of(out, o, k)
-            if target >= 0:
+            if damping < 0.0 and target >= 0:
                 shift[f] = least
             if least == np.inf:
                 least = 0.0
@@ -135,8 +136,8 @@ def store_weights(run, out, to_variable, shift, low, high, target, damping):  # 
         for f in range(n):
             total = total_of(out, o, k)
             scale = 1.0 / total if total != 0.0 else 0.0
-            if target >= 0:
-                shift[f] = total
+            if damping < 0.0 and target >= 0:
+                shift[f] = -np.log(total)
             lost = I8_(0)
             for s in range(k):
                 x = out[o + s] * scale

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U4, READ_U8, SIZE, inlined, kernel
+from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.engine.extremes import bits
+from factorgraph_ebm.engine.forest import JOIN
 from factorgraph_ebm.engine.messages import SMALLEST, total_of
 from factorgraph_ebm.engine.variables import SEND
 
@@ -62,7 +63,7 @@ def _times(row, r, x, m, k):  # type: ignore[no-untyped-def]
 def send_weights(  # type: ignore[no-untyped-def]
     unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift, low, high, target
 ):  # fmt: skip
-    """Send messages of the variables low to high; see `variables.send_to_factors`. Shifts are in nats."""
+    """Send messages of the variables low to high; see `variables.send_to_factors`. Shifts are energies."""
     one = U8(1)
     for v in range(low, high):
         a = U8(slot_start[v])
@@ -106,7 +107,7 @@ def send_weights(  # type: ignore[no-untyped-def]
         for i in range(stop, b):
             taken += _times(scratch, U8(0), to_variable, slot_message[i], k)
         if stop - first == one:
-            shift[v - low] = taken * 0.6931471805599453
+            shift[v - low] = -taken * 0.6931471805599453
         for i in range(first, stop):
             m = slot_message[i]
             for s in range(k):
@@ -121,18 +122,18 @@ def send_weights(  # type: ignore[no-untyped-def]
             _times(scratch, U8(0), to_variable, m, k)
 
 
-@kernel(NOTHING, READ_F8, READ_U8, READ_U4, READ_U8, READ_F8, F8, F8, SIZE, SIZE)
-def join_weights(unary, start, slot_start, slot_message, to_variable, probability, total, low, high):  # type: ignore[no-untyped-def]
-    """Probabilities of the variables low to high, of sum 1, and the logarithms of the sums that were divided by.
+@kernel(*JOIN)
+def join_weights(unary, start, slot_start, slot_message, to_variable, probability, free_energy, low, high):  # type: ignore[no-untyped-def]
+    """Probabilities of the variables low to high and the free energies of their beliefs: 0 and +inf if forbidden.
 
-    A variable without an allowed state has probabilities 0 and the logarithm -inf; one that was lost has NaN.
+    A variable that was lost has NaN.
     """
     for v in range(low, high):
         w = start[v]
         k = start[v + U8(1)] - w
         a = U8(slot_start[v])
         b = U8(slot_start[v + U8(1)])
-        shift = 0.0
+        taken = 0.0
         for s in range(k):
             probability[w + s] = unary[w + s]
         for i in range(a, b):
@@ -141,9 +142,9 @@ def join_weights(unary, start, slot_start, slot_message, to_variable, probabilit
                 for s in range(k):
                     probability[w + s] *= to_variable[m + s]
             else:
-                shift += _times(probability, w, to_variable, slot_message[i], k)
-        sum_ = total_of(probability, w, k)
-        total[v] = np.log(sum_) + shift * 0.6931471805599453
-        scale = 1.0 / sum_ if sum_ != 0.0 else 0.0
+                taken += _times(probability, w, to_variable, slot_message[i], k)
+        total = total_of(probability, w, k)
+        free_energy[v] = -np.log(total) - taken * 0.6931471805599453
+        scale = 1.0 / total if total != 0.0 else 0.0
         for s in range(k):
             probability[w + s] *= scale

@@ -25,6 +25,7 @@ from factorgraph_ebm.compiler.layout import Layout
 from factorgraph_ebm.compiler.schedules import sequential
 from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.inference.energies import assignment_energies
+from factorgraph_ebm.inference.forests import Forests, joins_pairs
 from factorgraph_ebm.inference.forms import Differences, Odds, Weights, served
 from factorgraph_ebm.inference.method import Answer, Method, Problem, Status, check_limits
 from factorgraph_ebm.inference.minimisers import count_minimisers
@@ -44,19 +45,29 @@ class _Part(NamedTuple):
 
 
 class _Kept:
-    """The messages of all chunks as energies, made when they are read."""
+    """The messages of all chunks as energies, made when they are read; forests are solved once more for it."""
 
-    def __init__(self, layout: Layout, parts: Sequence[_Part]) -> None:
-        self._layout, self._parts = layout, parts
+    def __init__(self, problem: Problem, parts: Sequence[_Part], progress: Progress, *, minimize: bool) -> None:
+        self._problem, self._parts, self._minimize = problem, parts, minimize
+        self._forests = np.flatnonzero(progress.exact).tolist()
 
     @cached_property
     def _all(self) -> Messages:
-        if len(self._parts) == 1:
-            return self._parts[0].passing.energies()
-        size = self._layout.compiled.message_size
+        layout = self._problem.union.layout
+        size = layout.compiled.message_size
         into = Messages(np.zeros(size), np.zeros(size))
         for part in self._parts:
-            _copy(part.passing.energies(), into, self._layout, part.chunks)
+            loopy = set(part.chunks) - set(self._forests)
+            if len(self._parts) == 1 and not self._forests:
+                return part.passing.energies()
+            if loopy:
+                _copy(part.passing.energies(), into, layout, loopy)
+        if self._forests:
+            passing = Passing(layout, self._problem.scaled, minimize=self._minimize)
+            steps = sequential(layout, passing.operators)
+            passing.iterate(steps, self._forests, 1, 0.0, -1.0, lambda chunk, residuals: True)
+            passing.send()
+            _copy(passing.energies(), into, layout, self._forests)
         return into
 
     @property
@@ -92,33 +103,49 @@ def best(problem: Problem, **options: Any) -> Answer:
     layout = problem.union.layout
     exact = compiled.sample_exact
     progress = Progress(problem, exact, options)
-    passing = _start(problem, Passing, minimize=True)
-    messages = Messages(passing.to_variable, passing.to_factor)
+    n_chunks = len(progress.runs)
+    quick = np.zeros(n_chunks, bool)
+    forest = np.zeros(n_chunks, bool)
+    if not problem.any_soft:
+        quick = served(layout, "differences", minimize=True)
+        forest = progress.exact & joins_pairs(layout)
+    rest = np.flatnonzero(~forest).tolist()
+    passing = _start(problem, Passing, minimize=True, silent=not rest)
     parts = []
-    left = list(range(len(progress.runs)))
-    quick = [] if problem.any_soft else np.flatnonzero(served(layout, "differences", minimize=True)).tolist()
-    if quick:
+    state = np.where(compiled.variable_soft == 1, -2, -1).astype(np.int64)
+    infeasible = np.zeros(len(exact), bool)
+    if forest.any():
+        chunks = np.flatnonzero(forest).tolist()
+        Forests(passing, chunks).states(state)
+        progress.solve(chunks)
+        infeasible[compiled.variable_sample[(state == -1) & np.isin(_chunk_of(compiled), chunks)]] = True
+        np.copyto(state, 0, where=(state == -1) & np.isin(_chunk_of(compiled), chunks))
+    if quick.any():
         fast = _start(problem, Differences, minimize=True)
-        progress.iterate(fast, quick)
+        chunks = np.flatnonzero(quick).tolist()
+        progress.iterate(fast, chunks)
         found = fast.energies()
-        lost = [c for c in quick if any(np.isnan(x[r]).any() for r in _rows_of(layout, [c]) for x in found)]
+        lost = [c for c in chunks if any(np.isnan(x[r]).any() for r in _rows_of(layout, [c]) for x in found)]
         progress.restart(lost)
-        parts.append(_Part(fast, tuple(c for c in quick if c not in lost)))
-        _copy(found, messages, layout, parts[0].chunks)
-        left = sorted({*left, *lost} - {*parts[0].chunks})
-    progress.iterate(passing, left)
-    parts.append(_Part(passing, tuple(left)))
-    state = _decode(problem, passing, exact, range(len(progress.runs)))
+        parts.append(_Part(fast, tuple(c for c in chunks if c not in lost)))
+        _copy(found, passing.energies(), layout, parts[0].chunks)
+    left = tuple(sorted(set(rest) - {c for part in parts for c in part.chunks}))
+    if rest:
+        progress.iterate(passing, left)
+        parts.append(_Part(passing, left))
+        state = _decode(problem, passing, exact, rest, state)
     again: list[int] = []
     for part in parts:
         damped = progress.damp(part.passing, part.chunks)
         if damped and part.passing is not passing:
-            _copy(part.passing.energies(), messages, layout, damped)
+            _copy(part.passing.energies(), passing.energies(), layout, damped)
         again += damped
     if again:
-        state = _better(problem, state, _decode(problem, passing, exact, again), again)
-    belief = passing.beliefs()
-    statuses = _statuses(compiled, progress, _infeasible(compiled, belief))
+        state = _better(problem, state, _decode(problem, passing, exact, again, state), again)
+    if rest:
+        infeasible |= _infeasible(compiled, passing.beliefs()) & ~np.isin(compiled.sample_chunk, np.flatnonzero(forest))
+    statuses = _statuses(compiled, progress, infeasible)
+    state = np.where(state == -2, -1, state)
     free = bound = None
     if problem.any_soft:
         free = _clamped_free_energies(problem, state)
@@ -132,7 +159,14 @@ def best(problem: Problem, **options: Any) -> Answer:
             proved = ~exact & np.isfinite(energy) & (energy <= least + slack)
             statuses = [Status.OPTIMAL if p else s for p, s in zip(proved, statuses)]
             bound = np.where(proved, np.inf, bound)
+    messages: Any = _Kept(problem, (_Part(passing, tuple(rest)),), progress, minimize=True)
     return _answer(problem, messages, progress, statuses, states=state, free_energy=free, lower_bound=bound)
+
+
+def _chunk_of(compiled: Compiled) -> I64:
+    """Chunk of each variable, (V,)."""
+    sizes = np.diff(compiled.chunk_variable_start.astype(np.int64))
+    return np.repeat(np.arange(len(sizes)), sizes)
 
 
 def marginals(problem: Problem, **options: Any) -> Answer:
@@ -153,10 +187,19 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         chunks = sorted(c for c in left if serves[c])
         if not chunks:
             continue
-        passing = _start(problem, form, minimize=False)
-        progress.iterate(passing, chunks)
-        progress.damp(passing, chunks)
-        found = _read(problem, passing)
+        forests = [c for c in chunks if progress.exact[c]]
+        loopy = [c for c in chunks if not progress.exact[c]]
+        passing = _start(problem, form, minimize=False, silent=not loopy)
+        found = np.empty(len(probability)), np.empty(len(log_partition))
+        if loopy:
+            progress.iterate(passing, loopy)
+            progress.damp(passing, loopy)
+            found = _read(problem, passing)
+        if forests:
+            Forests(passing, forests).marginals(*found)
+            solved = np.isin(compiled.sample_chunk, forests)
+            found[1][solved] = -(found[1] + passing.least_energies())[solved]
+            progress.solve(forests)
         lost = np.isnan(found[1])
         lost[owner[np.isnan(found[0])]] = True
         # In a chunk of several samples those that lost nothing keep this answer, whoever is beside them.
@@ -174,7 +217,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         infeasible[compiled.variable_sample[np.add.reduceat(probability, start) == 0.0]] = True
     log_partition[infeasible] = -np.inf
     return _answer(
-        problem, _Kept(layout, parts), progress, _statuses(compiled, progress, infeasible),
+        problem, _Kept(problem, parts, progress, minimize=False), progress, _statuses(compiled, progress, infeasible),
         marginals=probability, log_partition=log_partition,
     )  # fmt: skip
 
@@ -204,7 +247,7 @@ def _ground_states(problem: Problem, options: Mapping[str, Any]) -> Answer:
     passing.send()
     belief = passing.beliefs()
     statuses = _statuses(compiled, progress, _infeasible(compiled, belief))
-    state = _decode(problem, passing, compiled.sample_forest, chunks)
+    state = _decode(problem, passing, compiled.sample_forest, chunks, np.full(len(compiled.variable_cell), -1))
     least = assignment_energies(problem.union, problem.numbers, state)
     probabilities, count, joint = count_minimisers(problem, passing, belief, least)
     return _answer(
@@ -226,12 +269,15 @@ def check(options: Mapping[str, Any]) -> None:
     check_limits(options)
 
 
-def _start(problem: Problem, form: type[Passing], *, minimize: bool, fresh: bool = False) -> Passing:
-    start = problem.start.messages if problem.start is not None and not fresh else None
+def _start(
+    problem: Problem, form: type[Passing], *, minimize: bool, fresh: bool = False, silent: bool = False
+) -> Passing:
+    start = problem.start.messages if problem.start is not None and not (fresh or silent) else None
     loopy = not (problem.compiled.sample_exact if minimize else problem.compiled.sample_forest).all()
     return form(
-        problem.union.layout, problem.scaled, minimize=minimize, start=start, repeated=loopy, threads=problem.threads
-    )
+        problem.union.layout, problem.scaled, minimize=minimize, start=start, repeated=loopy, threads=problem.threads,
+        silent=silent,
+    )  # fmt: skip
 
 
 def _better(problem: Problem, one: I64, two: I64, chunks: Sequence[int]) -> I64:
@@ -244,17 +290,18 @@ def _better(problem: Problem, one: I64, two: I64, chunks: Sequence[int]) -> I64:
     return np.where(taken[compiled.variable_sample], two, one)
 
 
-def _decode(problem: Problem, passing: Passing, exact: Bool, chunks: Iterable[int]) -> I64:
-    """States of the variables of these chunks (-1 where summed out), improved by local search where not exact."""
+def _decode(problem: Problem, passing: Passing, exact: Bool, chunks: Iterable[int], state: I64) -> I64:
+    """Decode the variables of these chunks (-2 where summed out), and improve by local search where not exact."""
     compiled = problem.compiled
-    state = np.where(compiled.variable_soft == 1, -2, -1).astype(np.int64)
+    state = state.copy()
     to_factor = passing.to_factor.copy()
     for chunk in chunks:
         first, stop = (int(v) for v in compiled.chunk_variable_start[chunk : chunk + 2])
+        np.copyto(state[first:stop], -1, where=state[first:stop] != -2)
         passing.choose(state, to_factor, first, stop, local=False)
         if not problem.any_soft and not exact[compiled.sample_chunk == chunk].all():
             improve(problem, passing, state, to_factor, first, stop)
-    return np.where(state == -2, -1, state)
+    return state
 
 
 def _infeasible(compiled: Compiled, belief: F64) -> Bool:

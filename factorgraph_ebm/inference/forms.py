@@ -57,11 +57,12 @@ def weigh_rows(energy, start, weight, least):  # type: ignore[no-untyped-def]
 
 
 class Weights(Passing):
-    """Rows of weights."""
+    """Rows of weights. Unary energies enter less the least of each variable."""
 
     form: ClassVar[str] = "weights"
     send_kernel: ClassVar[Kernel] = send_weights
     keep_kernel: ClassVar[Kernel] = store_weights
+    join_kernel: ClassVar[Kernel] = join_weights
     neutral: ClassVar[float] = 1.0
 
     def _lay_out(self, numbers: Numbers, repeated: bool) -> None:
@@ -100,17 +101,23 @@ class Weights(Passing):
         """Probabilities (unary_size,) and log Z of each sample (N,); NaN where digits were lost."""
         compiled = self.compiled
         probability = np.empty(compiled.unary_size)
-        total = np.empty(len(compiled.variable_cell))
+        free_energy = np.empty(len(compiled.variable_cell))
         unary, start, slot_start, _, slot_message = self.variables
-        join_weights(unary, start, slot_start, slot_message, self.to_variable, probability, total, 0, len(total))
+        n = len(free_energy)
+        join_weights(unary, start, slot_start, slot_message, self.to_variable, probability, free_energy, 0, n)
         with np.errstate(invalid="ignore"):
-            log_partition = np.bincount(compiled.variable_sample, total - self.least, len(compiled.sample_chunk))
+            log_partition = -np.bincount(compiled.variable_sample, free_energy, len(compiled.sample_chunk))
+        log_partition -= self.least_energies()
         add_log_partitions(
             self.kernels, self.last_kernels(), *self.variables, compiled.scope, compiled.variable_sample, *self.runs,
             self.to_variable, self.to_factor, self.out, self.scratch, self.block, log_partition,
         )  # fmt: skip
-        # A sum that met -inf is -inf, whatever came after: nothing is allowed.
         return probability, log_partition
+
+    def least_energies(self) -> F64:
+        compiled = self.compiled
+        taken: F64 = np.bincount(compiled.variable_sample, self.least, len(compiled.sample_chunk))
+        return taken
 
 
 def _as_energies(weight: F64, compiled: a.Compiled) -> F64:

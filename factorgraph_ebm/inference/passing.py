@@ -18,6 +18,7 @@ from factorgraph_ebm.compiler.schedules import WIDEST, Operators
 from factorgraph_ebm.engine.bounds import add_lower_bounds
 from factorgraph_ebm.engine.decoding import choose_states
 from factorgraph_ebm.engine.driver import run_chunks, run_stages, run_steps
+from factorgraph_ebm.engine.forest import join_energies
 from factorgraph_ebm.engine.free_energy import add_free_energies
 from factorgraph_ebm.engine.messages import store_energies
 from factorgraph_ebm.engine.residual import Queue, fire_factors
@@ -54,13 +55,14 @@ class Passing:
     form: ClassVar[str] = "energies"
     send_kernel: ClassVar[Kernel] = send_to_factors
     keep_kernel: ClassVar[Kernel] = store_energies
+    join_kernel: ClassVar[Kernel] = join_energies
     neutral: ClassVar[float] = 0.0
 
     def __init__(
         self, layout: Layout, numbers: Numbers, *, minimize: bool, start: Messages | None = None,
-        repeated: bool = False, threads: int | None = 1,
+        repeated: bool = False, threads: int | None = 1, silent: bool = False,
     ) -> None:  # fmt: skip
-        """`repeated`: messages are sent many times, so it pays to lay tables out for it."""
+        """`repeated`: messages are sent many times, so it pays to lay tables out for it. `silent`: without messages."""
         compiled = layout.compiled
         self.layout = layout
         self.minimize = minimize
@@ -70,13 +72,19 @@ class Passing:
         self.kernels = pointers(self.operators.kernels or [pair_min])
         self.pointed = pointer_to(self.send_kernel), pointer_to(self.keep_kernel)
         self._lay_out(numbers, repeated)
+        self._make_room()
+        self._threads = threads
+        if not silent:
+            self._begin(start)
+
+    def _begin(self, start: Messages | None = None) -> None:
+        """Make the messages: those of `start`, else neutral ones, and what variables send in answer."""
         self.to_variable = np.full(self.message_size, self.neutral)
         self.to_factor = np.full(self.message_size, self.neutral)
         if start is not None:
+            compiled = self.compiled
             kept = _without_proofs(start.to_variable, compiled.run_field, compiled.run_field_start)
             self.to_variable[:] = self.of_energies(kept)
-        self._make_room()
-        self._threads = threads
         self.send()
 
     def _lay_out(self, numbers: Numbers, repeated: bool) -> None:
@@ -132,6 +140,10 @@ class Passing:
             high = min(low + WIDEST, n)
             self.send_kernel(*self.variables, self.to_variable, self.to_factor, scratch, shift, low, high, a.ALL)
 
+    def least_energies(self) -> F64:
+        """What was taken off the unary energies of each sample, (N,)."""
+        return np.zeros(len(self.compiled.sample_chunk))
+
     def run(self, steps: Steps, first: int, stop: int, damping: float) -> float:
         """Run some steps of a schedule; the largest change of a message, in nats."""
         change, count, low = 0.0, 64, first
@@ -139,10 +151,10 @@ class Passing:
             high = min(low + count, stop)
             began = time.perf_counter()
             moved = run_steps(
-                self.kernels, *self.pointed, *_columns(steps), low, high, *self._arguments(self.spaces[0], damping)
+                self.kernels, *self.pointed, *columns(steps), low, high, *self._arguments(self.spaces[0], damping)
             )
             change = moved if not moved <= change and change == change else change
-            count = _paced(count, time.perf_counter() - began)
+            count = paced(count, time.perf_counter() - began)
             low = high
         return change
 
@@ -183,7 +195,7 @@ class Passing:
             last = residuals[-1]
             if not report(chunk, residuals) or last != last or (tolerance > 0 and last <= tolerance):
                 return
-            count = _paced(count, time.perf_counter() - began)
+            count = paced(count, time.perf_counter() - began)
 
     def _burst(
         self, steps: Steps, first: int, stop: int, count: int, tolerance: float, damping: float, threads: int
@@ -191,11 +203,11 @@ class Passing:
         residual = np.zeros(count)
         tickets = np.zeros(2 * count * (stop - first + 1), np.int64)
         change = np.zeros(len(steps.kernel))
-        spaces = self._spaces(threads)
+        spaces = self.workspaces(threads)
 
         def work(i: int) -> float:
             done: float = run_stages(
-                self.kernels, *self.pointed, *_columns(steps), steps.stage_start, first, stop, tickets, change,
+                self.kernels, *self.pointed, *columns(steps), steps.stage_start, first, stop, tickets, change,
                 residual, count, tolerance, *self._arguments(spaces[i], damping),
             )  # fmt: skip
             return done
@@ -225,9 +237,9 @@ class Passing:
                         del left[chunk]
                 seconds = time.perf_counter() - began
                 if batch < len(active):
-                    batch = _paced(batch, seconds)
+                    batch = paced(batch, seconds)
                 else:
-                    count = _paced(count, seconds)
+                    count = paced(count, seconds)
 
     def _chunks(
         self, steps: Steps, chunks: list[int], limit: int, tolerance: float, damping: float
@@ -238,11 +250,11 @@ class Passing:
         count = np.zeros(len(chunks), np.int64)
         residual = np.zeros(len(chunks) * limit)
         tickets = np.zeros(1, np.int64)
-        spaces = self._spaces(threads)
+        spaces = self.workspaces(threads)
 
         def run(i: int) -> float:
             done: float = run_chunks(
-                self.kernels, *self.pointed, *_columns(steps), steps.start, numbers, tickets, count, residual, limit,
+                self.kernels, *self.pointed, *columns(steps), steps.start, numbers, tickets, count, residual, limit,
                 tolerance, *self._arguments(spaces[i], damping),
             )  # fmt: skip
             return done
@@ -268,7 +280,8 @@ class Passing:
             return self._threads
         return processors() if stage > 5000.0 else 1
 
-    def _spaces(self, threads: int) -> list[Workspace]:
+    def workspaces(self, threads: int) -> list[Workspace]:
+        """Working space for so many threads."""
         while len(self.spaces) < threads:
             self.spaces.append(Workspace(*self._room))
         return self.spaces
@@ -376,11 +389,12 @@ class Passing:
         return changed
 
 
-def _columns(steps: Steps) -> tuple[I64, I64, I64, I64, I64]:
+def columns(steps: Steps) -> tuple[I64, I64, I64, I64, I64]:
+    """What a driver reads of each step."""
     return steps.kernel, steps.run, steps.low, steps.high, steps.target
 
 
-def _paced(count: int, seconds: float) -> int:
+def paced(count: int, seconds: float) -> int:
     """How many to do in the next call, so that it takes PACE seconds: at most four times as many as in the last."""
     return max(1, min(4 * count, int(count * PACE / max(seconds, 1e-6))))
 

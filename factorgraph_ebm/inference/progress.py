@@ -72,9 +72,7 @@ class Progress:
         loopy = [c for c in chunks if not self.exact[c]]
         if solved:
             passing.iterate(once, solved, 1, 0.0, -1.0, lambda chunk, residuals: True)
-            for chunk in solved:
-                self.runs[chunk].record([0.0])
-                self.runs[chunk].status = Status.OPTIMAL
+            self.solve(solved)
         limit = self.options["max_iterations"]
         limit = SWEEPS[passing.minimize] if limit is None else limit
         damping = self.options["damping"] or 0.0
@@ -82,6 +80,12 @@ class Progress:
             self._until_feasible(passing, once, loopy, limit, damping)
         else:
             self._go_on(passing, once, loopy, limit, damping)
+
+    def solve(self, chunks: Iterable[int]) -> None:
+        """Take note that these chunks were solved by one sweep."""
+        for chunk in chunks:
+            self.runs[chunk].record([0.0])
+            self.runs[chunk].status = Status.OPTIMAL
 
     def damp(self, passing: Passing, chunks: Sequence[int]) -> list[int]:
         """Go on with damping where no number of iterations and no damping was asked for; the chunks that did."""

@@ -1,0 +1,207 @@
+"""Forests, chunk by chunk: one sweep up, one sweep down, and the answer read off while everything is in cache.
+
+The messages of a chunk live in working space that the next chunk uses again, so ten thousand sentences never stream
+through memory. Shifts that are taken off the messages on the way up add up to the free energy:
+
+    -log Z = sum of the shifts + sum over the last variables of components of F(belief),  F(e) = -log sum exp(-e)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from factorgraph_ebm._jit import (
+    F8,
+    I8,
+    NOTHING,
+    READ_F8,
+    READ_I8,
+    READ_U4,
+    READ_U8,
+    REAL,
+    SIZE,
+    driver,
+    inlined,
+    kernel,
+    pointer_type,
+)
+from factorgraph_ebm.engine.driver import FORM, RUNS, STATE, STEPS, VARIABLES
+from factorgraph_ebm.engine.extremes import least_of
+from factorgraph_ebm.engine.tickets import take
+from factorgraph_ebm.factors.elementary import exp_minus
+from factorgraph_ebm.factors.message_kernels import SIGNATURE
+
+U8 = np.uint64
+
+JOIN = (NOTHING, READ_F8, READ_U8, READ_U4, READ_U8, READ_F8, F8, F8, SIZE, SIZE)
+"unary, start, slot_start, slot_message, to_variable, probability, free_energy (V,), low, high"
+
+
+@kernel(*JOIN)
+def join_energies(unary, start, slot_start, slot_message, to_variable, probability, free_energy, low, high):  # type: ignore[no-untyped-def]
+    """Probabilities of the variables low to high and the free energies of their beliefs: 0 and +inf if forbidden."""
+    for v in range(low, high):
+        w = start[v]
+        k = start[v + U8(1)] - w
+        for s in range(k):
+            probability[w + s] = unary[w + s]
+        for i in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):
+            m = slot_message[i]
+            for s in range(k):
+                probability[w + s] += to_variable[m + s]
+        least = least_of(probability, w, k)
+        if least == np.inf:
+            for s in range(k):
+                probability[w + s] = 0.0
+            free_energy[v] = np.inf
+            continue
+        for s in range(k):
+            probability[w + s] = exp_minus(probability[w + s] - least)
+        total = 0.0
+        for s in range(k):
+            total += probability[w + s]
+        for s in range(k):
+            probability[w + s] /= total
+        free_energy[v] = least - np.log(total)
+
+
+@inlined
+def place_messages(field, field_start, block_run, block_low, block_high, first, stop, local):  # type: ignore[no-untyped-def]
+    """Copy the fields of the runs of a chunk to `local`, with their messages packed one after another from 0 on."""
+    at = 0
+    for b in range(first, stop):
+        r = block_run[b]
+        for i in range(field_start[r], field_start[r + 1]):
+            local[i] = field[i]
+        row = field_start[r] + 8
+        for slot in range(field[field_start[r] + 1]):
+            k = field[row + 4 * slot]
+            # Less what factors before the chunk's would take: the sum of both is what counts.
+            local[row + 4 * slot + 2] = at - block_low[b] * k
+            at += (block_high[b] - block_low[b]) * k
+
+
+BLOCKS = (READ_I8, READ_I8, READ_I8, READ_I8)
+"first block of each chunk; run, first factor, and factor after the last of each block"
+
+
+@driver(
+    SIGNATURE, REAL, *FORM, pointer_type(*JOIN), *STEPS, READ_I8, READ_I8, *BLOCKS, READ_U8, READ_I8, I8,
+    *VARIABLES, *RUNS, READ_U4, READ_U4, *STATE, F8, I8, SIZE, F8, F8, F8,
+)  # fmt: skip
+def solve_forests(  # type: ignore[no-untyped-def]
+    kernels, send, keep, join, step_kernel, step_run, step_low, step_high, step_target, chunk_start, turn,
+    block_start, block_run, block_low, block_high, chunk_variable, chunks, tickets,
+    unary, start, slot_start, slot_split, slot_message,
+    run_field, run_field_start, factor_number, constants, store, weight, scope, variable_sample,
+    to_variable, to_factor, out, scratch, shift, local, block, probability, variable_free, free_energy,
+):  # fmt: skip
+    """Probabilities and free energies of the samples of these chunks; threads share the chunks.
+
+    `turn[c]` is the first step of chunk c that goes down. `slot_message` says where rows lie in the chunk's own space.
+    """
+    while True:
+        ticket = take(tickets, 0)
+        if ticket >= len(chunks):
+            return 0.0
+        c = chunks[ticket]
+        place_messages(
+            run_field, run_field_start, block_run, block_low, block_high, block_start[c], block_start[c + 1], local
+        )
+        for p in range(chunk_start[c], chunk_start[c + 1]):
+            upward = p < turn[c]
+            k, r, target = step_kernel[p], step_run[p], step_target[p]
+            low, stop = U8(step_low[p]), U8(step_high[p])
+            if k < 0:
+                send[0](
+                    unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift,
+                    low, stop, target,
+                )  # fmt: skip
+                if upward:
+                    for v in range(low, stop):
+                        if slot_split[v] < slot_start[v + U8(1)]:
+                            free_energy[variable_sample[v]] += shift[v - low]
+                continue
+            run = local[run_field_start[r] : run_field_start[r + 1]]
+            number = factor_number[run[3] : run[3] + run[0]]
+            while low < stop:
+                high = low + block if low + block < stop else stop
+                kernels[k](run, number, store, weight, constants, to_factor, out, scratch, low, high, target)
+                keep[0](run, out, to_variable, shift, low, high, target, -1.0)
+                if upward:
+                    for f in range(low, high):
+                        free_energy[variable_sample[scope[run[2] + np.int64(f)]]] += shift[f - low]
+                low = high
+        first, stop = chunk_variable[c], chunk_variable[c + 1]
+        join[0](unary, start, slot_start, slot_message, to_variable, probability, variable_free, first, stop)
+        for v in range(first, stop):
+            if U8(slot_split[v]) == U8(slot_start[v + U8(1)]):
+                free_energy[variable_sample[v]] += variable_free[v]
+
+
+@driver(
+    SIGNATURE, REAL, *FORM, *STEPS, READ_I8, READ_I8, *BLOCKS, READ_U8, READ_I8, I8,
+    *VARIABLES, *RUNS, *STATE, F8, I8, SIZE, I8,
+)  # fmt: skip
+def decode_forests(  # type: ignore[no-untyped-def]
+    kernels, send, keep, step_kernel, step_run, step_low, step_high, step_target, chunk_start, turn,
+    block_start, block_run, block_low, block_high, chunk_variable, chunks, tickets,
+    unary, start, slot_start, slot_split, slot_message,
+    run_field, run_field_start, factor_number, constants, store, weight,
+    to_variable, to_factor, out, scratch, shift, local, block, state,
+):  # fmt: skip
+    """Least-energy states of the variables of these chunks, whose factors join at most two variables.
+
+    On the way down a variable takes its best state and sends 0 for it, +inf for the others, so what comes next is
+    the best given what was chosen. A variable all of whose states are forbidden gets state -1.
+    """
+    while True:
+        ticket = take(tickets, 0)
+        if ticket >= len(chunks):
+            return 0.0
+        c = chunks[ticket]
+        place_messages(
+            run_field, run_field_start, block_run, block_low, block_high, block_start[c], block_start[c + 1], local
+        )
+        for p in range(chunk_start[c], chunk_start[c + 1]):
+            k, r, target = step_kernel[p], step_run[p], step_target[p]
+            low, stop = U8(step_low[p]), U8(step_high[p])
+            if k < 0 and p < turn[c]:
+                send[0](
+                    unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift,
+                    low, stop, target,
+                )  # fmt: skip
+            elif k < 0:
+                for v in range(low, stop):
+                    state[v] = _choose(unary, start, slot_start, slot_message, to_variable, to_factor, scratch, v)
+            else:
+                run = local[run_field_start[r] : run_field_start[r + 1]]
+                number = factor_number[run[3] : run[3] + run[0]]
+                while low < stop:
+                    high = low + block if low + block < stop else stop
+                    kernels[k](run, number, store, weight, constants, to_factor, out, scratch, low, high, target)
+                    keep[0](run, out, to_variable, shift, low, high, target, -1.0)
+                    low = high
+
+
+@inlined
+def _choose(unary, start, slot_start, slot_message, to_variable, to_factor, scratch, v):  # type: ignore[no-untyped-def]
+    w = start[v]
+    k = start[v + U8(1)] - w
+    a, b = U8(slot_start[v]), U8(slot_start[v + U8(1)])
+    for s in range(k):
+        scratch[s] = unary[w + s]
+    for i in range(a, b):
+        m = slot_message[i]
+        for s in range(k):
+            scratch[s] += to_variable[m + s]
+    least = least_of(scratch, U8(0), k)
+    best = U8(0)
+    while best + U8(1) < k and scratch[best] > least:
+        best += U8(1)
+    for i in range(a, b):
+        m = slot_message[i]
+        for s in range(k):
+            to_factor[m + s] = np.inf
+        to_factor[m + best] = 0.0
+    return np.int64(best) if least < np.inf else np.int64(-1)
