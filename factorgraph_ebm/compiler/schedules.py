@@ -37,18 +37,19 @@ class Operators:
             row = field[start[run] : start[run + 1]]
             slots = row[a.RUN_HEADER :].reshape(-1, a.SLOT_FIELDS)
             offered = STRUCTURES[kind].message_kernels(tuple(slots[:, a.SLOT_STATES].tolist()))
+            if form != "energies" or not minimize:
+                kernel = getattr(offered, form) if form != "energies" else offered.sum
+                self.of_slot.append([-1 if kernel is None else self._number(kernel)] * len(slots))
+                continue
+            soft = slots[:, a.SLOT_SOFT].tolist()
             chosen = []
             for slot in range(len(slots)):
-                others = np.delete(slots[:, a.SLOT_SOFT], slot)
-                if form != "energies":
-                    kernel = getattr(offered, form)
-                elif not minimize or (len(others) and others.all()):
-                    kernel = offered.sum
-                elif not others.any():
+                others = soft[:slot] + soft[slot + 1 :]
+                if not any(others):
                     kernel = offered.min
                 else:
-                    kernel = offered.mixed
-                chosen.append(-1 if kernel is None else self._number(kernel))
+                    kernel = offered.sum if all(others) else offered.mixed
+                chosen.append(self._number(kernel))
             self.of_slot.append(chosen)
 
     def _number(self, kernel: Kernel) -> int:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from factorgraph_ebm.errors import FactorError, ScopeError
 from factorgraph_ebm.factors.message_kernels import MessageKernels
 from factorgraph_ebm.factors.pair_kernels import PAIR
-from factorgraph_ebm.factors.table_kernels import ANY
+from factorgraph_ebm.factors.table_kernels import ANY, FOUR
+from factorgraph_ebm.factors.ternary_kernels import TERNARY
 from factorgraph_ebm.graph.declaration import Factor, TableMap, check_name, said
 from factorgraph_ebm.graph.expressions import Constant, Numbers
 from factorgraph_ebm.graph.parametrisation import Floats, Values
@@ -118,7 +119,7 @@ class Table(Factor):
 
     @staticmethod
     def message_kernels(states: tuple[int, ...]) -> MessageKernels:
-        return PAIR if len(states) == 2 else ANY
+        return {2: PAIR, 3: TERNARY, 4: FOUR}.get(len(states), ANY)
 
     def table_map(self, state_shape: tuple[int, ...], state_values: Sequence[Floats] | None = None) -> TableMap:
         """Entry e is number e itself."""

@@ -83,8 +83,8 @@ def table_sum(run, number, store, weight, constants, to_factor, out, scratch, lo
 
 
 @inlined
-def _table_sum_to(run, number, store, weight, to_factor, out, scratch, f, slot, o):  # type: ignore[no-untyped-def]
-    """Sum of weight times products of exp(-x); entries out of range again as log-sum-exp around their minimum."""
+def _add_products(run, number, weight, to_factor, out, scratch, f, slot, o, are_energies):  # type: ignore[no-untyped-def]
+    """Sum of weight times products of the incoming rows, which are energies or weights."""
     arity = run[1]
     k_to = run[8 + 4 * slot]
     t = run[4] if run[4] >= 0 else np.int64(number[f])
@@ -100,7 +100,8 @@ def _table_sum_to(run, number, store, weight, to_factor, out, scratch, f, slot, 
     for s in range(arity):
         k = run[8 + 4 * s]
         for i in range(k):
-            scratch[at + i] = 1.0 if s == slot else exp_minus(to_factor[run[8 + 4 * s + 2] + np.int64(f) * k + i])
+            x = to_factor[run[8 + 4 * s + 2] + np.int64(f) * k + i]
+            scratch[at + i] = 1.0 if s == slot else (exp_minus(x) if are_energies else x)
         at += k
     depth = 0
     at = rows
@@ -124,6 +125,14 @@ def _table_sum_to(run, number, store, weight, to_factor, out, scratch, f, slot, 
             scratch[2 * arity + 2 + depth] = place
             at += k
             depth += 1
+
+
+@inlined
+def _table_sum_to(run, number, store, weight, to_factor, out, scratch, f, slot, o):  # type: ignore[no-untyped-def]
+    """-log of the sums; those out of range again as log-sum-exp around their minimum."""
+    k_to = run[8 + 4 * slot]
+    t = run[4] if run[4] >= 0 else np.int64(number[f])
+    _add_products(run, number, weight, to_factor, out, scratch, f, slot, o, True)
     for j in range(k_to):
         total = out[o + U8(j)]
         if SMALLEST < total < LARGEST:
@@ -228,4 +237,18 @@ def _mixed_entry(run, store, to_factor, f, slot, state, t):  # type: ignore[no-u
     return best
 
 
+@kernel(*SIGNATURE)
+def table_weights(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    base = 0
+    for slot in range(run[1]):
+        k = run[8 + 4 * slot]
+        if is_target(slot, target):
+            for f in range(low, high):
+                o = U8(base) + (f - low) * U8(k)
+                _add_products(run, number, weight, to_factor, out, scratch, f, slot, o, False)
+        base += np.int64(high - low) * k
+
+
 ANY = MessageKernels(table_min, table_sum, table_mixed)
+FOUR = ANY._replace(weights=table_weights)
+"products of more than four weights could leave the number range"

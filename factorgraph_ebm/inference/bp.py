@@ -314,10 +314,11 @@ def _infeasible(compiled: Compiled, belief: F64) -> Bool:
 
 
 def _statuses(compiled: Compiled, progress: Progress, infeasible: Bool) -> list[Status]:
-    return [
-        Status.INFEASIBLE if bad else progress.runs[chunk].status
-        for chunk, bad in zip(compiled.sample_chunk.tolist(), infeasible.tolist())
-    ]
+    of_chunk = [run.status for run in progress.runs]
+    statuses = [of_chunk[chunk] for chunk in compiled.sample_chunk.tolist()]
+    for sample in np.flatnonzero(infeasible).tolist():
+        statuses[sample] = Status.INFEASIBLE
+    return statuses
 
 
 def _clamped_free_energies(problem: Problem, state: I64) -> F64:
@@ -344,17 +345,17 @@ def _answer(
     problem: Problem, messages: Messages | _Kept, progress: Progress, statuses: list[Status], **found: Any
 ) -> Answer:
     runs = progress.runs
-    chunks = problem.compiled.sample_chunk.tolist()
+    chunk = problem.compiled.sample_chunk
     traces = [{"residual": np.array(r.residuals, np.float64), "seconds": np.array(r.seconds, np.float64)} for r in runs]
     scaled = problem.scaled is not problem.numbers
     return Answer(
         method="bp",
         status=tuple(statuses),
-        iterations=np.array([runs[c].iterations for c in chunks], np.int64),
-        residual=np.array([runs[c].residual for c in chunks], np.float64),
+        iterations=np.array([r.iterations for r in runs], np.int64)[chunk],
+        residual=np.array([r.residual for r in runs], np.float64)[chunk],
         messages=messages,
         message_beta=problem.beta if scaled else 1.0,
-        trace=tuple(traces[c] for c in chunks),
+        trace=tuple([traces[c] for c in chunk.tolist()]),
         **found,
     )
 
