@@ -71,8 +71,8 @@ def test_undamped_messages_are_those_of_energies(name, schedule, seed):
         change, expected = fast.run(one, 0, len(one.kernel), 0.0), plain.run(two, 0, len(two.kernel), 0.0)
         for mine, theirs in zip(fast.energies(), plain.energies()):
             np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-11)
-    # Two energies with minimum 0 change by the larger of two numbers, one difference by their sum.
-    assert 0.99 * expected <= change <= 2.01 * expected
+    # A change depends on what is kept fixed: the least energy, the sum of weights, or neither. At most twofold.
+    assert 0.49 * expected <= change <= 2.01 * expected
 
 
 @pytest.mark.parametrize("name", list(FORMS))
