@@ -42,7 +42,7 @@ RUN_CONSTANT = 5
 RUN_LAST = 6
 "slot of the variable that comes last in the variable order"
 RUN_ENTRIES = 7
-"product of the states of its slots"
+"product of the states of its slots, at most MOST_ENTRIES"
 RUN_HEADER = 8
 SLOT_STATES = 0
 SLOT_STRIDE = 1
@@ -52,6 +52,7 @@ SLOT_MESSAGE = 2
 SLOT_SOFT = 3
 "1 where the variable of this slot is summed out of a minimisation"
 SLOT_FIELDS = 4
+MOST_ENTRIES = 1 << 62
 
 # What a step of a schedule writes: every slot, one slot (its number, >= 0), or all but one.
 ALL = -1

@@ -7,6 +7,7 @@ sample of a list stops when it has converged, and what is worked on stays in cac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -231,8 +232,9 @@ class _Runs:
             lasts = last[at : at + n]
             softness = soft[p.part.columns] if any_soft else None
             code = lasts
-            for row in softness if softness is not None else ():
-                code = code * 2 + row
+            if softness is not None:
+                patterns = np.unique(np.concatenate([lasts[None], softness]), axis=1, return_inverse=True)[1]
+                code = patterns.reshape(-1).astype(np.int64)
             shared = p.offset if isinstance(p.offset, int) else -1
             for value in np.unique(code):
                 chosen = code == value
@@ -253,7 +255,7 @@ class _Runs:
         for r, key in enumerate(self.keys):
             n = int(run_start[r + 1] - run_start[r])
             arity = len(key.states)
-            entries = int(np.prod(key.states, dtype=np.int64))
+            entries = min(math.prod(key.states), a.MOST_ENTRIES)
             field += [n, arity, scope, int(run_start[r]), key.shared, key.constant, key.last, entries]
             for s in range(arity):
                 field += [key.states[s], key.strides[s], message, key.soft[s]]

@@ -17,6 +17,7 @@ from factorgraph_ebm.engine.residual import Queue, fire_factors
 from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum_beliefs, to_probabilities
 from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
 from factorgraph_ebm.factors.table_kernels import pair_min
+from factorgraph_ebm.inference.tables import scratch_size
 
 SLICE = 1 << 17
 "steps or variables that one compiled call works on: between calls Python hears of Ctrl-C"
@@ -45,14 +46,16 @@ class Passing:
             self.to_variable[:] = _without_proofs(start.to_variable, compiled.run_field, compiled.run_field_start)
         widths = [1]
         arities = [1]
+        spaces = [1]
         for run in range(len(layout.kinds)):
             slots = compiled.run_field[compiled.run_field_start[run] + a.RUN_HEADER : compiled.run_field_start[run + 1]]
             widths.append(int(slots[a.SLOT_STATES :: a.SLOT_FIELDS].sum()))
             arities.append(len(slots) // a.SLOT_FIELDS)
+            spaces.append(scratch_size(compiled, layout.kinds[run], run))
         widest = int(np.diff(compiled.variable_start.astype(np.int64)).max(initial=1))
-        self.block = np.uint64(max(1, min(BLOCK, SCRATCH // max(widths))))
+        self.block = np.uint64(max(1, min(BLOCK, SCRATCH // max(widths + spaces))))
         self.out = np.zeros(int(self.block) * max(widths) + widest)
-        self.scratch = np.zeros(int(self.block) * max(widths) + 4 * max(arities) + 8 + widest)
+        self.scratch = np.zeros(int(self.block) * max(spaces) + 4 * max(arities) + 8 + widest)
         self.variables = (
             self.unary, compiled.variable_start, compiled.variable_slot_start, compiled.variable_slot_split,
             compiled.slot_message,
