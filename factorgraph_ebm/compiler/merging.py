@@ -2,8 +2,8 @@
 
 Two factors over the same pair of variables form a loop, and belief propagation on a loop is not exact; their sum is one
 factor and no loop. Whether a graph is a forest is asked only after this. A factor inside a larger one is taken into it
-only where no loop is left in its component: elsewhere nothing would be gained, and fixed points would move. A factor over so
-many variables that its table would be large is left as it is, loop or not.
+only where no loop is left in its component: elsewhere nothing would be gained, and fixed points would move. A factor
+over so many variables that its table would be large is left as it is, loop or not.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def absorb_nested(parts: Sequence[Part], n_variables: int) -> list[Part]:
     mergeable = np.concatenate([np.full(p.columns.shape[1], p.mergeable) for p in parts])
     candidates = np.flatnonzero(loopy[first] & (sizes < widest) & mergeable)
     enclosing = np.full(len(sizes), -1, np.int64)
-    around = whole if mergeable.all() else find_topology([p if p.mergeable else _emptied(p) for p in parts], n_variables)
+    around = whole
+    if not mergeable.all():
+        around = find_topology([p if p.mergeable else _emptied(p) for p in parts], n_variables)
     find_enclosing(
         around.factor_start, around.slot_variable, around.slot_factor, around.start, around.slot, candidates, enclosing
     )
