@@ -153,10 +153,12 @@ def _sort(x, key, with_, n):  # type: ignore[no-untyped-def]
 def cardinality_sum(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
     for f in range(low, high):
         t = U8(run[4]) if run[4] >= 0 else number[f]
-        if not _count(run, store, t, to_factor, out, scratch, f, f - low, high - low, target, False):
-            # What is +inf in min-sum is forbidden; of the rest something underflowed.
-            _min_messages(run, store, t, to_factor, out, scratch, f, f - low, high - low, target)
-            _count(run, store, t, to_factor, out, scratch, f, f - low, high - low, target, True)
+        for in_energies in range(2):
+            if in_energies == 1:
+                # What is +inf in min-sum is forbidden; of the rest something underflowed.
+                _min_messages(run, store, t, to_factor, out, scratch, f, f - low, high - low, target)
+            if _count(run, store, t, to_factor, out, scratch, f, f - low, high - low, target, in_energies == 1):
+                break
 
 
 @inlined
