@@ -9,8 +9,8 @@ in probabilities, or min of sums in energies: O(slots) for all messages of a fac
 is lost where one piece of evidence is far stronger than the rest. The forward-backward sums of hidden Markov models on
 the automata of Pesant, "A regular language membership constraint for finite sequences of variables", CP 2004.
 
-Here the order of reading does not matter (counts that saturate), so slots may also be taken out one by one: first
-those that are summed, then those that are minimised; and so is what leaves the range of the probability domain.
+What leaves the range of the probability domain is summed again in energies. The order of reading does not matter here
+(the automata count, up to a limit), so where some slots are summed and others minimised, those are taken out first.
 
 The constants of a run: number of automaton states W, then four rows of W: the next state after reading 0 and after
 reading 1, and the same two for the last slot (the output of a gate).
@@ -89,10 +89,17 @@ def last_target(arity, target):  # type: ignore[no-untyped-def]
     return U8(0)
 
 
-@kernel(*SIGNATURE)
-def automaton_min(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+@inlined
+def _add(u, v, soft):  # type: ignore[no-untyped-def]
+    """The lower of two energies, or -log of the sum of exp of minus both."""
+    least = u if u < v else v
+    return least + minus_log(1.0 + exp_minus(abs(u - v))) if soft else least
+
+
+@inlined
+def in_energies(run, number, store, constants, to_factor, out, scratch, low, n, target, soft):  # type: ignore[no-untyped-def]
+    """The recursions in energies: all messages, or with `soft` those sums that are marked NaN."""
     one, two = U8(1), U8(2)
-    n = high - low
     arity = U8(run[1])
     at = U8(run[5]) + one
     width = U8(constants[U8(run[5])])
@@ -110,10 +117,10 @@ def automaton_min(run, number, store, weight, constants, to_factor, out, scratch
             for x in range(two):
                 to = aim + U8(constants[at + x * width + k]) * n
                 for f in range(n):
-                    value = scratch[from_k + f] + to_factor[m + two * f + x]
-                    scratch[to + f] = value if value < scratch[to + f] else scratch[to + f]
+                    scratch[to + f] = _add(scratch[from_k + f] + to_factor[m + two * f + x], scratch[to + f], soft)
     here = arity * width * n
     other = here + width * n
+    found = other + width * n
     for k in range(width):
         for f in range(n):
             scratch[here + k * n + f] = store[(U8(run[4]) if run[4] >= 0 else number[low + f]) + k]
@@ -122,24 +129,30 @@ def automaton_min(run, number, store, weight, constants, to_factor, out, scratch
         m = U8(run[U8(10) + U8(4) * s]) + two * low
         a = at + two * width if s == arity - one else at
         if is_target(np.int64(s), target):
-            o = two * n * s
-            for i in range(two * n):
-                out[o + i] = np.inf
-            for k in range(width):
-                from_k = (s * width + k) * n
-                for x in range(two):
+            for x in range(two):
+                for f in range(n):
+                    scratch[found + f] = np.inf
+                for k in range(width):
+                    from_k = (s * width + k) * n
                     to = here + U8(constants[a + x * width + k]) * n
                     for f in range(n):
-                        value = scratch[from_k + f] + scratch[to + f]
-                        out[o + two * f + x] = value if value < out[o + two * f + x] else out[o + two * f + x]
+                        scratch[found + f] = _add(scratch[from_k + f] + scratch[to + f], scratch[found + f], soft)
+                o = two * n * s + x
+                for f in range(n):
+                    if not soft or out[o + two * f] != out[o + two * f]:
+                        out[o + two * f] = scratch[found + f]
         for k in range(width):
             p = here + U8(constants[a + k]) * n
             q = here + U8(constants[a + width + k]) * n
             for f in range(n):
-                u = scratch[p + f] + to_factor[m + two * f]
-                v = scratch[q + f] + to_factor[m + two * f + one]
-                scratch[other + k * n + f] = u if u < v else v
+                off, on = to_factor[m + two * f], to_factor[m + two * f + one]
+                scratch[other + k * n + f] = _add(scratch[p + f] + off, scratch[q + f] + on, soft)
         here, other = other, here
+
+
+@kernel(*SIGNATURE)
+def automaton_min(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    in_energies(run, number, store, constants, to_factor, out, scratch, low, high - low, target, False)
 
 
 @kernel(*SIGNATURE)
@@ -196,7 +209,7 @@ def automaton_sum(run, number, store, weight, constants, to_factor, out, scratch
                 scratch[other + k * n + f] = scratch[p + f] * scratch[m + f] + scratch[q + f] * scratch[m + n + f]
         here, other = other, here
     if doubtful:
-        repair(run, number, store, constants, to_factor, out, scratch, low, n, target)
+        in_energies(run, number, store, constants, to_factor, out, scratch, low, n, target, True)
 
 
 @kernel(*SIGNATURE)
@@ -208,7 +221,7 @@ def automaton_mixed(run, number, store, weight, constants, to_factor, out, scrat
             for f in range(n):
                 o = U8(2) * (n * U8(s) + f)
                 t = U8(run[4]) if run[4] >= 0 else number[low + f]
-                out[o], out[o + U8(1)] = _eliminate(run, store, constants, to_factor, scratch, low + f, s, t, False)
+                out[o], out[o + U8(1)] = _eliminate(run, store, constants, to_factor, scratch, low + f, s, t)
 
 
 @inlined
@@ -226,8 +239,11 @@ def to_shares(run, to_factor, scratch, shares, low, n):  # type: ignore[no-untyp
         s = U8(j)
         m = U8(run[U8(10) + U8(4) * s]) + two * low
         to = shares + two * s * n
+        # exp runs over whole rows, as they lie; the shares of off and of on are kept apart.
+        for i in range(two * n):
+            scratch[i] = exp_minus(to_factor[m + i])
         for f in range(n):
-            off, on = exp_minus(to_factor[m + two * f]), exp_minus(to_factor[m + two * f + one])
+            off, on = scratch[two * f], scratch[two * f + one]
             mass = off + on
             inverse = 1.0 / mass if mass > 0.0 else 0.0
             scratch[to + f] = off * inverse
@@ -244,34 +260,24 @@ def to_shares(run, to_factor, scratch, shares, low, n):  # type: ignore[no-untyp
 @inlined
 def to_messages(out, o, scratch, inverse, logs, n):  # type: ignore[no-untyped-def]
     """Turn sums into energies; NaN marks those that must be computed again, and True says that there are some."""
-    doubtful = False
+    two = U8(2)
+    doubtful = 0
     for f in range(n):
-        own = scratch[inverse + f]
-        for x in range(U8(2)):
-            i = o + U8(2) * f + x
-            total = out[i]
-            if SMALLEST < total < LARGEST and own > 0.0:
-                out[i] = minus_log(total * own) + scratch[logs + f]
-            else:
-                out[i] = np.nan
-                doubtful = True
-    return doubtful
+        out[o + two * f] *= scratch[inverse + f]
+        out[o + two * f + U8(1)] *= scratch[inverse + f]
+    for i in range(two * n):
+        total = out[o + i]
+        good = SMALLEST < total < LARGEST
+        out[o + i] = minus_log(total if good else 1.0) if good else np.nan
+        doubtful += 0 if good else 1
+    for f in range(n):
+        out[o + two * f] += scratch[logs + f]
+        out[o + two * f + U8(1)] += scratch[logs + f]
+    return doubtful > 0
 
 
 @inlined
-def repair(run, number, store, constants, to_factor, out, scratch, low, n, target):  # type: ignore[no-untyped-def]
-    """Compute what is marked NaN again, in energies."""
-    for s in range(run[1]):
-        if is_target(s, target):
-            for f in range(n):
-                o = U8(2) * (n * U8(s) + f)
-                if out[o] != out[o] or out[o + U8(1)] != out[o + U8(1)]:
-                    t = U8(run[4]) if run[4] >= 0 else number[low + f]
-                    out[o], out[o + U8(1)] = _eliminate(run, store, constants, to_factor, scratch, low + f, s, t, True)
-
-
-@inlined
-def _eliminate(run, store, constants, to_factor, scratch, f, slot, t, all_soft):  # type: ignore[no-untyped-def]
+def _eliminate(run, store, constants, to_factor, scratch, f, slot, t):  # type: ignore[no-untyped-def]
     """Message of one factor to one slot: the row with slot after slot taken out, soft ones first."""
     one, two = U8(1), U8(2)
     at = U8(run[5]) + one
@@ -280,7 +286,7 @@ def _eliminate(run, store, constants, to_factor, scratch, f, slot, t, all_soft):
         scratch[k] = store[t + k]
     for hard in range(2):
         for s in range(run[1]):
-            is_hard = 0 if all_soft or run[8 + 4 * s + 3] == 1 else 1
+            is_hard = 1 - run[8 + 4 * s + 3]
             if s == slot or is_hard != hard:
                 continue
             m = U8(run[8 + 4 * s + 2]) + two * f
@@ -288,10 +294,7 @@ def _eliminate(run, store, constants, to_factor, scratch, f, slot, t, all_soft):
             for k in range(width):
                 u = to_factor[m] + scratch[U8(constants[a + k])]
                 v = to_factor[m + one] + scratch[U8(constants[a + width + k])]
-                least = u if u < v else v
-                if hard == 0 and least < np.inf:
-                    least -= np.log1p(np.exp(-abs(u - v)))
-                scratch[width + k] = least
+                scratch[width + k] = _add(u, v, hard == 0)
             for k in range(width):
                 scratch[k] = scratch[width + k]
     a = at + two * width if slot == run[1] - 1 else at

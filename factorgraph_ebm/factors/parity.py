@@ -17,8 +17,8 @@ from factorgraph_ebm.factors.automaton_kernels import (
     automaton,
     automaton_mixed,
     first_target,
+    in_energies,
     last_target,
-    repair,
     to_messages,
     to_shares,
 )
@@ -162,4 +162,4 @@ def parity_sum(run, number, store, weight, constants, to_factor, out, scratch, l
             scratch[f] = even * off + odd * on
             scratch[n + f] = odd * off + even * on
     if doubtful:
-        repair(run, number, store, constants, to_factor, out, scratch, low, n, target)
+        in_energies(run, number, store, constants, to_factor, out, scratch, low, n, target, True)
