@@ -60,7 +60,7 @@ def expected(kind, c, unary, minimum):
 def energies_of_counts(kind, n, rng):
     k = np.arange(n + 1)
     return {
-        "Cardinality": np.where(rng.random(n + 1) < 0.3, np.inf, rng.normal(size=n + 1) * 30 + 0.001 * (k - n / 3) ** 2),
+        "Cardinality": np.where(rng.random(n + 1) < 0.3, np.inf, rng.normal(0.001 * (k - n / 3) ** 2, 30.0)),
         "AtMostOne": np.where(k <= 1, 0.0, np.inf),
         "ExactlyOne": np.where(k == 1, 0.0, np.inf),
         "AtLeastOne": np.where(k >= 1, 0.0, np.inf),
