@@ -355,10 +355,10 @@ def check_many(kind: str, scope: Scope) -> None:
     """Raise ScopeError where a one-member list meets a structure over many variables (S5)."""
     if isinstance(scope.given, Variable) or len(scope.given) != 1 or scope.size <= 1:
         return
-    what = scope.given[0]
+    name, axes = scope.given[0].name, scope.given[0].declared.ndim
+    one = f"{name}[0] for one factor, or {name} with axis={axes - 1}" if axes > 1 else f"{name} itself for one factor"
     raise ScopeError(
-        f"a list pairs its members elementwise, so this is {scope.size:,} factors over 1 variable each. "
-        f"Write {what.name}[0] for one factor, or {what.name} with axis={max(what.ndim - 1, 0)}."
+        f"a list pairs its members elementwise, so this is {scope.size:,} factors over 1 variable each. Write {one}."
     )
 
 
