@@ -202,6 +202,7 @@ class Union:
         remaining = part.remaining
         if remaining is not None and remaining.rows is not None:
             nothing = np.zeros(0, np.int64)
+            given = given[:, : len(target)]  # a row that all share is made once
             return Fold(to_unary, target, source, nothing, given, (), constants_map(np.zeros(0)), remaining.rows)
         self._refuse_size(c)
         table, _ = compact_of(self.groups[piece.group], piece)

@@ -84,7 +84,7 @@ def test_the_three_forms_of_scopes():
 def test_a_list_of_one_array_is_refused(kind):
     match = fg.output("match", shape=(4, 6), n_states=2)
     numbers = (np.zeros(7),) if kind == "Cardinality" else ()
-    said = r"elementwise, so this is 6 factors over 1 variable each\. Write match\[0\] for one factor, or match with axis=1"
+    said = r"so this is 6 factors over 1 variable each\. Write match\[0\] for one factor, or match with axis=1"
     with pytest.raises(fg.ScopeError, match=said):
         getattr(fg, kind)([match[0]], *numbers)
 
