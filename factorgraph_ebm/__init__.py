@@ -21,7 +21,19 @@ from factorgraph_ebm.errors import (
     VariableError,
     WidthTooLargeError,
 )
-from factorgraph_ebm.factors import Potts, Product, Table
+from factorgraph_ebm.factors import (
+    And,
+    AtLeastOne,
+    AtMostOne,
+    Cardinality,
+    ExactlyOne,
+    Implies,
+    Or,
+    Parity,
+    Potts,
+    Product,
+    Table,
+)
 from factorgraph_ebm.graph import Computed, FactorGraph, Linear, Parameter, Variable, latent, observed, output, union
 
 if TYPE_CHECKING:
@@ -59,20 +71,28 @@ _LAZY = {
 }
 
 __all__ = [
+    "And",
+    "AtLeastOne",
+    "AtMostOne",
+    "Cardinality",
     "Computed",
     "ConvergenceWarning",
     "EvidenceError",
+    "ExactlyOne",
     "FactorError",
     "FactorGraph",
     "FactorGraphError",
     "FormatError",
+    "Implies",
     "InfeasibleError",
     "Linear",
     "MarginalsResult",
     "MethodError",
     "MinimizeResult",
+    "Or",
     "Parameter",
     "ParameterError",
+    "Parity",
     "Potts",
     "Product",
     "ScopeError",

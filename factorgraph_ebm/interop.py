@@ -56,9 +56,8 @@ def to_networkx(graph: FactorGraph, parameters: Mapping[str, npt.ArrayLike] | No
     values: dict[str, Any] = {**parameter_values(graph, given), **reals}
     entries = sum(math.prod(f.state_shape) * f.size for f in graph.factors if f.state_shape is not None)
     if entries > _ENTRIES:
-        raise FactorGraphError(
-            f"the tables of this graph have {entries:,} entries ({8 * entries:,} bytes), which networkx would hold."
-        )
+        many = f"{entries:,} entries ({8 * entries:,} bytes)" if entries < 10**18 else "countless entries"
+        raise FactorGraphError(f"the tables of this graph have {many}, which networkx would hold.")
     net: nx.Graph[Any] = nx.Graph()
     nodes: list[str] = []
     for name, variable in graph.variables.items():

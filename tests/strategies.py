@@ -33,6 +33,7 @@ LABELS: list[list[Any]] = [
 ]
 HOW_MANY = [1, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 3]
 SHAPES = [(), (2,), (3,), (4,), (5,), (6,), (7,), (8,), (2, 2), (2, 3), (3, 2), (1,), (0,), (2, 0), (2, 1, 2), (9,)]
+LOGIC = ["AtMostOne", "ExactlyOne", "AtLeastOne", "Or", "And", "Parity"]
 KINDS = ["normal", "integer", "forbidden", "integer forbidden", "tied", "huge", "denormal", "cold"]
 
 
@@ -196,11 +197,16 @@ class Drawing:
             scope = arrays[0][flat]
             self.structure(scope, {"axis": 1}, (len(edges),), [widest(v) for v in scope.T])
         else:
+            if {self.states(c) for edge in edges for c in edge} == {2} and self.dice.chance(40):
+                energies = self.numbers((len(edges),), (len(edges[0]) + 1,))
+                members = [list(map(int, row)) for row in flat]
+                self.factors.append(fg.Cardinality(arrays[0], energies, members=members))
+                return
             tables = [self.array(tuple(self.states(c) for c in edge)) for edge in edges]
             self.factors.append(fg.Table(arrays[0], members=[list(map(int, row)) for row in flat], energies=tables))
 
     def structure(self, scope: Any, options: dict[str, Any], group: tuple[int, ...], states: list[int]) -> None:
-        """A Table, or a Potts or Product where they are legal."""
+        """A Table, or another structure where it is legal."""
         dice = self.dice
         views = scope if isinstance(scope, list) else [scope[..., s] for s in range(len(states))]
         kinds = ["Table"] * 3
@@ -213,14 +219,27 @@ class Drawing:
         whole = "integer" in self.kind or self.kind == "tied"
         if all(self.numeric(v, whole) for v in views) and self.kind not in ("huge", "denormal"):
             kinds += ["Product"]
+        if len(views) > 1 and all(self.is_on_off(v) for v in views):
+            kinds += ["Cardinality"]
+            if "forbidden" in self.kind:
+                kinds += [dice.pick(LOGIC)] + ["Implies"] * (len(views) == 2)
         kind = dice.pick(kinds)
         name = {"name": f"factor {len(self.factors)}"} if dice.chance(40) else {}
         if kind == "Table":
             self.factors.append(fg.Table(scope, energies=self.numbers(group, tuple(states)), **options, **name))
         elif kind == "Potts":
             self.factors.append(fg.Potts(scope, penalty=self.numbers(group, ()), **options, **name))
-        else:
+        elif kind == "Product":
             self.factors.append(fg.Product(scope, weight=self.numbers(group, (), finite=True), **options, **name))
+        elif kind == "Cardinality":
+            self.factors.append(fg.Cardinality(scope, self.numbers(group, (len(views) + 1,)), **options, **name))
+        else:
+            self.factors.append(getattr(fg, kind)(scope, **options, **name))
+
+    def is_on_off(self, view: Any) -> bool:
+        """Has every cell two states?"""
+        domain = self.domain(view)
+        return domain == 2 or (isinstance(domain, tuple) and len(domain) == 2)
 
     @staticmethod
     def domain(view: Any) -> Any:

@@ -46,10 +46,11 @@ def test_2_one_row_in_a_list_is_not_one_factor_per_variable():
         fg.Table(wide, energies=[0.0, 1.0])
     with pytest.raises(fg.ScopeError):
         fg.Potts([row], penalty=1.0)
-    exactly_one = getattr(fg, "ExactlyOne", None)
-    if exactly_one is not None:
+    for structure in (fg.ExactlyOne, fg.AtMostOne, fg.AtLeastOne, fg.Parity, fg.Or, fg.And):
         with pytest.raises(fg.ScopeError, match=r"elementwise.*3 factors over 1 variable"):
-            exactly_one([row])
+            structure([row])
+    with pytest.raises(fg.ScopeError, match=r"Write row itself for one factor"):
+        fg.Cardinality([row], energies=[0.0, 1.0])
 
 
 def test_3_a_forgotten_given_never_minimises_over_x():

@@ -7,17 +7,23 @@ Of a merged factor: its marginal, reduced to the slots that were declared. In a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from factorgraph_ebm.answers.answered import Answered, Found, entries_of, slots_of
+from factorgraph_ebm.answers.answered import Answered, Found, Slots, entries_of, slots_of
 from factorgraph_ebm.answers.messages import position_of
 from factorgraph_ebm.arrays import F64
+from factorgraph_ebm.errors import MethodError
+from factorgraph_ebm.graph.graph import FactorGraph
+from factorgraph_ebm.graph.table_map import MOST_AXES
 from factorgraph_ebm.inference.tables import add_messages, find_runs, message_rows, run_of, run_tables
 
 TIE = 1e-9
+LARGEST_MARGINALS = 1 << 28
+"entries of the marginals of one declaration: 2 GiB"
 
 
 class FactorMarginals(Mapping[str | int, Any]):
@@ -45,6 +51,7 @@ class FactorMarginals(Mapping[str | int, Any]):
         slots = slots_of(graph, position)
         factor = slots.factor
         states = answered.given[sample].states
+        _refuse_large(graph, position, slots)
         tables: list[Any] = [None] * slots.size
         uniform = np.zeros((slots.size, *factor.state_shape)) if factor.state_shape is not None else None
         for found in answered.located(sample, position):
@@ -62,6 +69,20 @@ class FactorMarginals(Mapping[str | int, Any]):
         if uniform is None or factor.state_shape is None:
             return tables
         return uniform.reshape((*factor.shape, *factor.state_shape))
+
+
+def _refuse_large(graph: FactorGraph, position: int, slots: Slots) -> None:
+    """Raise MethodError where tables over all variables of the factors would not fit."""
+    factor = slots.factor
+    shapes = factor.factor_state_shapes() if factor.state_shape is None else [factor.state_shape] * min(slots.size, 1)
+    widest = max((len(shape) for shape in shapes), default=0)
+    entries = sum(map(math.prod, shapes)) * (1 if factor.state_shape is None else slots.size)
+    if widest > MOST_AXES or entries > LARGEST_MARGINALS:
+        raise MethodError(
+            f'marginals of factor "{graph.keys[position]}", {factor.kind}({factor.scope}), are tables over '
+            f"{widest:,} variables at once, which are too large. Read marginals of its variables, or ask for a few "
+            "of them: joint=[(a, b)]."
+        )
 
 
 def _free_marginals(answered: Answered, found: Found) -> F64:

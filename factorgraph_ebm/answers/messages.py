@@ -9,6 +9,7 @@ from the table, and the one to the factor is 0 at the given state and +inf elsew
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -20,6 +21,7 @@ from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.parametrisation import Values
+from factorgraph_ebm.graph.table_map import LARGEST_TABLE, MOST_AXES
 from factorgraph_ebm.inference.method import times_beta
 from factorgraph_ebm.inference.tables import find_runs, message_rows
 
@@ -155,7 +157,12 @@ class _Reader:
         counts = [rows.shape[1] for rows in incoming] + [k]
         index = entries_of(self.slots, found, self.states, counts, free)
         scale = self.answered.answer.message_beta
-        energy = times_beta(pick(self.slots, found, self.values, index), scale)
+        if len(counts) > MOST_AXES or math.prod(counts) * len(found.members) > LARGEST_TABLE:
+            raise MethodError(
+                f"messages of {self.factor.kind}({self.factor.scope}) to its given variables are computed from tables, "
+                f"and over {len(counts)} free variables at once these are too large."
+            )
+        energy = times_beta(pick(self.slots, found, self.values, index, self.graph.cell_states), scale)
         energy = np.broadcast_to(energy, (len(found.members), *counts))
         for s, rows in enumerate(incoming):
             shape = [len(rows)] + [1] * len(counts)
@@ -229,10 +236,23 @@ class _Rows:
         return list(self.ragged)
 
 
-def pick(slots: Slots, found: Found, values: Values, index: tuple[I64, ...]) -> F64:
-    """Entries of the declared tables of the factors `found`, at `index` (see `entries_of`)."""
+def pick(slots: Slots, found: Found, values: Values, index: tuple[I64, ...], cell_states: I64) -> F64:
+    """Energies of the factors `found` in the states `index` (see `entries_of`)."""
     factor = slots.factor
+    n = len(found.members)
     axes = max((i.ndim for i in index), default=1)
+    if factor.reads_table:
+        return _table_entries(slots, found, values, index, axes)
+    table, strides = factor.compact(slots.shape(int(found.members[0]), cell_states))
+    entry = np.zeros((n,) + (1,) * (axes - 1), np.intp)
+    for i, stride in zip(index, strides, strict=True):
+        entry = entry + i * stride
+    row = factor.row_of()[found.members].reshape((n,) + (1,) * (axes - 1))
+    return table.pick(factor.number_rows(values), row, entry)
+
+
+def _table_entries(slots: Slots, found: Found, values: Values, index: tuple[I64, ...], axes: int) -> F64:
+    factor = slots.factor
     tables = factor.bound_table(values)
     if slots.start is not None:
         picked = []
@@ -248,7 +268,7 @@ def pick(slots: Slots, found: Found, values: Values, index: tuple[I64, ...]) -> 
 def own_energies(answered: Answered, sample: int, slots: Slots, found: Found) -> F64:
     """Energies of folded factors over their one free slot, given cells in their states, (n, K)."""
     index = entries_of(slots, found, answered.given[sample].states, found.place.states)
-    energies = pick(slots, found, answered.values[sample], index)
+    energies = pick(slots, found, answered.values[sample], index, answered.graphs[sample].cell_states)
     if answered.answer.message_beta == 0.0:
         energies = times_beta(energies, 0.0)  # as all messages at beta = 0: what is allowed counts alike
     return np.broadcast_to(energies, (len(found.members), *found.place.states)).copy()

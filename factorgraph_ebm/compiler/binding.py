@@ -2,19 +2,20 @@
 
 Binding is linear in the declared numbers once the given states are chosen: copy each declaration's numbers into its
 region of the store, then add rows of tables into unary energies, constants and derived tables. Each such addition is a
-`Fold`; `pull` runs the same folds backwards, so a gradient needs no second description of the graph.
+`Fold`; `pull` runs the same folds backwards, so a gradient needs no second description of the graph. What a structure
+makes of given states by a rule of its own (`Remaining.rows`) is a constant there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_I8, SIZE, kernel
 from factorgraph_ebm.arrays import F64, I64
-from factorgraph_ebm.graph.declaration import TableMap
+from factorgraph_ebm.graph.table_map import TableMap
 
 
 class Fold(NamedTuple):
@@ -27,11 +28,13 @@ class Fold(NamedTuple):
     source: I64
     "(n or 1,) element of the store where the numbers of each factor begin"
     entry: I64
-    "(m,) table entry that goes into each element, with all given slots in state 0"
+    "(m,) entry of the table that goes into each element, with all given slots in state 0"
     given_cells: I64
     "(g, n) union cells of the given slots"
     given_strides: tuple[int, ...]
     table: TableMap
+    rows: Callable[[I64], F64] | None = None
+    "in place of the table: states of the given slots (g, n) -> the elements (n, m)"
 
     @property
     def size(self) -> int:
@@ -84,6 +87,10 @@ def push(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:
     """Add every fold into `unary` and `store`."""
     for f in folds:
         out = unary if f.to_unary else store
+        if f.rows is not None:
+            elements = f.rows(states[f.given_cells])
+            np.add.at(out, f.target[:, None] + np.arange(elements.shape[1]), elements)
+            continue
         table = f.table
         add_tables(
             out, store, f.size, f.target, f.source, f.base(states), f.entry,
@@ -95,6 +102,8 @@ def pull(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:
     """Carry the gradients of targets back to the declared numbers, adding into `store`."""
     derived = store.copy()  # targets lie in the same array as the sources: read one, write the other
     for f in folds:
+        if f.rows is not None:
+            continue
         gradient = unary if f.to_unary else derived
         table = f.table
         add_tables_transposed(

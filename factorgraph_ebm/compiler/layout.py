@@ -281,8 +281,9 @@ class _Runs:
             lasts = last[at : at + n]
             softness = soft[p.part.columns] if any_soft else None
             code = lasts
-            for row in softness if softness is not None else ():
-                code = code * 2 + row
+            if softness is not None:
+                patterns = np.unique(np.concatenate([lasts[None], softness]), axis=1, return_inverse=True)[1]
+                code = patterns.reshape(-1).astype(np.int64)
             shared = p.offset if isinstance(p.offset, int) else -1
             for value in np.unique(code):
                 chosen = code == value

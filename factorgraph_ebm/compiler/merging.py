@@ -2,7 +2,8 @@
 
 Two factors over the same pair of variables form a loop, and belief propagation on a loop is not exact; their sum is one
 factor and no loop. Whether a graph is a forest is asked only after this. A factor inside a larger one is taken into it
-only where no loop is left in its component: elsewhere nothing would be gained, and fixed points would move.
+only where no loop is left in its component: elsewhere nothing would be gained, and fixed points would move. A factor
+over so many variables that its table would be large is left as it is, loop or not.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ def merge_equal_scopes(parts: Sequence[Part], n_variables: int) -> list[Part]:
     """Replace factors over one set of variables by their sum."""
     by_arity: dict[int, list[int]] = {}
     for i, part in enumerate(parts):
+        if not part.mergeable:
+            continue
         by_arity.setdefault(len(part.columns), []).append(i)
     member_part: list[I64] = []
     member_row: list[I64] = []
@@ -64,7 +67,7 @@ def _equal_scopes(scope: I64, n_variables: int) -> tuple[I64, I64] | None:
 
 def absorb_nested(parts: Sequence[Part], n_variables: int) -> list[Part]:
     """Take nested factors into a factor around them, in components that this makes a forest."""
-    widest = max((len(p.columns) for p in parts), default=0)
+    widest = max((len(p.columns) for p in parts if p.mergeable), default=0)
     if widest < 3:
         return list(parts)
     whole = find_topology(parts, n_variables)
@@ -73,10 +76,14 @@ def absorb_nested(parts: Sequence[Part], n_variables: int) -> list[Part]:
         return list(parts)
     sizes = np.diff(whole.factor_start)
     first = whole.slot_variable[whole.factor_start[:-1]]
-    candidates = np.flatnonzero(loopy[first] & (sizes < widest))
+    mergeable = np.concatenate([np.full(p.columns.shape[1], p.mergeable) for p in parts])
+    candidates = np.flatnonzero(loopy[first] & (sizes < widest) & mergeable)
     enclosing = np.full(len(sizes), -1, np.int64)
+    around = whole
+    if not mergeable.all():
+        around = find_topology([p if p.mergeable else _emptied(p) for p in parts], n_variables)
     find_enclosing(
-        whole.factor_start, whole.slot_variable, whole.slot_factor, whole.start, whole.slot, candidates, enclosing
+        around.factor_start, around.slot_variable, around.slot_factor, around.start, around.slot, candidates, enclosing
     )
     if not np.any(enclosing >= 0):
         return list(parts)
@@ -97,6 +104,11 @@ def absorb_nested(parts: Sequence[Part], n_variables: int) -> list[Part]:
     part_of = np.concatenate([np.full(p.columns.shape[1], i) for i, p in enumerate(parts)])
     row_of = np.concatenate([np.arange(p.columns.shape[1]) for p in parts])
     return _merge(parts, part_of[members], row_of[members], sets)
+
+
+def _emptied(part: Part) -> Part:
+    """As many factors over no variable, so that all others keep their numbers."""
+    return part._replace(columns=part.columns[:0], states=())
 
 
 def _without(parts: Sequence[Part], dropped: Bool) -> list[Part]:

@@ -3,19 +3,25 @@
 A `Group` is one declaration over all samples of one structure; it owns a region of the store. A `Part` holds factors of
 one or more groups that have equal numbers of free cells, states and strides. What is left of a factor decides what
 becomes of it: no free cell, a constant of its sample; one, a row added to the unary energies of its variable; two or
-more, a factor of the engine. Everything is done in arrays: a million factors cost a few passes over their cells.
+more, a factor of the engine, which reads declared numbers in place, or what `Factor.remaining` says, or a table.
+Everything is done in arrays: a million factors cost a few passes over their cells.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from factorgraph_ebm.arrays import I64, Bool
-from factorgraph_ebm.graph.declaration import Factor, TableMap
+from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.graph import FactorGraph
+from factorgraph_ebm.graph.table_map import Compact, Remaining, c_strides
+
+LARGEST_MERGED = 1 << 16
+"entries up to which factors over more than two variables become a table, to be merged with others"
 
 
 class Sample(NamedTuple):
@@ -92,7 +98,7 @@ class Contribution(NamedTuple):
     slots: tuple[int, ...]
     "the free slots of the declared factor, first occurrences"
     strides: tuple[int, ...]
-    "distance in the declared table of one state of each of these (repeated cells add up)"
+    "distance in the compact map of one state of each of these (repeated cells add up)"
     place: tuple[int, ...]
     "slot of the part's factor that each of them is"
     given: tuple[int, ...]
@@ -108,7 +114,11 @@ class Part(NamedTuple):
     states: tuple[int, ...]
     contributions: tuple[Contribution, ...]
     direct: bool
-    "the engine reads the declared numbers in place; otherwise from a table derived when numbers are bound"
+    "the engine reads the declared numbers in place; otherwise from a table or a row derived when numbers are bound"
+    mergeable: bool = True
+    "is a table, or may become one"
+    remaining: Remaining | None = None
+    "the row that is derived, where it is not a table"
 
 
 def gather_cells(samples: Sequence[Sample]) -> Cells:
@@ -177,8 +187,9 @@ def pieces_of(group: int, g: Group, samples: Sequence[Sample], cells: Cells) -> 
     scope = g.factor.scope
     if scope.ragged:
         start, flat = scope.ragged_cells(offsets)
-        numbers = g.factor.slots[0].start if g.factor.slots else None
-        split = _split_ragged(start, flat, numbers, g, sample_start, number_base, cells)
+        own = g.factor.slots[0].start if g.factor.slots else None
+        offset = _offset_of_factors(g, number_base) if own is None else (number_base[:, None] + own[:-1]).ravel()
+        split = _split_ragged(start, flat, offset, g, sample_start, cells)
         return [Piece(group, *piece) for piece in split]
     columns = scope.columns(offsets)
     if m > 1 or sample_start[0] != 0:
@@ -206,23 +217,20 @@ def _offset_of_factors(g: Group, number_base: I64) -> int | I64:
 
 
 def _split_ragged(
-    start: I64, flat: I64, numbers: I64 | None, g: Group, sample_start: I64, number_base: I64, cells: Cells
-) -> Iterator[tuple[I64, I64, tuple[int, ...], I64]]:
+    start: I64, flat: I64, offset: int | I64, g: Group, sample_start: I64, cells: Cells
+) -> Iterator[tuple[I64, I64, tuple[int, ...], int | I64]]:
     """Members, cells, shape and number offsets of the factors of a ragged group, split by arity and shape."""
     arity = np.diff(start)
+    m = len(sample_start)
     for r in np.unique(arity):
         inside = np.flatnonzero(arity == r)
         columns = flat[start[inside][None, :] + np.arange(r)[:, None]]
-        at = numbers[inside] if numbers is not None else np.zeros(len(inside), np.int64)
-        m = len(sample_start)
         columns = (columns[:, None, :] + sample_start[:, None]).reshape(r, m * len(inside))
-        at = (number_base[:, None] + at).ravel()
         members = (np.arange(m)[:, None] * g.size + inside).ravel()
         for rows, shape in split_rows([cells.states[c] for c in columns], columns.shape[1]):
-            if rows is None:
-                yield members, columns, shape, at
-            else:
-                yield members[rows], columns[:, rows], shape, at[rows]
+            chosen = members if rows is None else members[rows]
+            at = offset if isinstance(offset, int) else offset[chosen]
+            yield chosen, columns if rows is None else columns[:, rows], shape, at
 
 
 def split_rows(descriptors: Sequence[I64], n: int) -> list[tuple[I64 | None, tuple[int, ...]]]:
@@ -250,22 +258,22 @@ def parts_of(number: int, piece: Piece, g: Group, cells: Cells, *, fold: bool) -
     descriptors: list[I64] = [k.astype(np.int64) for k in known if k.any()]
     given_slots = [s for s in range(arity) if known[s].any()]
     states = [cells.states[c] for c in columns]
-    repeats = [(i, j) for j in range(arity) for i in range(j) if np.any(columns[i] == columns[j])]
+    repeats = _repeats(columns)
     descriptors += [(columns[i] == columns[j]).astype(np.int64) for i, j in repeats]
     descriptors += states
     parts = []
+    step = strides_of(g, piece)
     for rows, value in split_rows(descriptors, n):
         is_given = dict(zip(given_slots, value))
         same = dict(zip(repeats, value[len(given_slots) :]))
         k = value[len(given_slots) + len(repeats) :]
-        step = _strides(piece.shape)
         first: dict[int, int] = {}
         slots: list[int] = []
         strides: list[int] = []
         for s in range(arity):
             if is_given.get(s):
                 continue
-            earlier = next((i for i in range(s) if same.get((i, s))), None)
+            earlier = next((i for i in range(s) if same.get((i, s))), None) if repeats else None
             if earlier is None:
                 first[s] = len(slots)
                 slots.append(s)
@@ -278,18 +286,35 @@ def parts_of(number: int, piece: Piece, g: Group, cells: Cells, *, fold: bool) -
         )
         chosen = columns[slots] if rows is None else columns[slots][:, rows]
         shape = tuple(k[s] for s in slots)
-        whole = not given and len(slots) == arity
-        in_place = (g.factor.reads_table and not given) or (whole and g.factor.message_kernels(shape) is not None)
+        distinct = len(slots) + len(given) == arity
+        in_place = (g.factor.reads_table and not given) or (
+            distinct and not given and bool(g.factor.slots) and g.factor.message_kernels(shape) is not None
+        )
         direct = in_place and (len(slots) >= 2 or (not fold and len(slots) == 1))
-        parts.append(Part(cells.free[chosen], shape, (contribution,), direct))
+        remaining = None
+        if not direct and distinct and not g.factor.reads_table:
+            remaining = g.factor.remaining(piece.shape, tuple(slots), given)
+            if remaining is not None and len(slots) < 2 and remaining.rows is None:
+                remaining = None  # its few entries are picked from the compact map
+        is_table = g.factor.reads_table or not (direct or remaining is not None)
+        mergeable = is_table or (
+            (len(slots) <= 2 or math.prod(shape) <= LARGEST_MERGED)
+            and (remaining is None or g.factor.compact_entries(piece.shape) <= LARGEST_MERGED)
+        )
+        parts.append(Part(cells.free[chosen], shape, (contribution,), direct, mergeable, remaining))
     return parts
 
 
-def _strides(shape: tuple[int, ...]) -> list[int]:
-    steps = [1] * len(shape)
-    for s in range(len(shape) - 2, -1, -1):
-        steps[s] = steps[s + 1] * shape[s + 1]
-    return steps
+def _repeats(columns: I64) -> list[tuple[int, int]]:
+    """Pairs of slots that are the same cell in some factor."""
+    arity = len(columns)
+    if arity > 8:  # all pairs of a thousand slots would be half a million comparisons
+        ordered = np.sort(columns, axis=0)
+        twice = np.flatnonzero((ordered[1:] == ordered[:-1]).any(axis=0))
+        if not len(twice):
+            return []
+        columns = columns[:, twice]
+    return [(i, j) for j in range(arity) for i in range(j) if np.any(columns[i] == columns[j])]
 
 
 def samples_of(piece: Piece, g: Group) -> I64:
@@ -298,6 +323,13 @@ def samples_of(piece: Piece, g: Group) -> I64:
     return g.samples[members // max(g.size, 1)]
 
 
-def table_map_of(g: Group, piece: Piece) -> TableMap:
-    """The affine map from the numbers of a factor of this piece to the entries of its declared table."""
-    return g.factor.table_map(piece.shape, g.factor.state_values(piece.shape))
+def strides_of(g: Group, piece: Piece) -> tuple[int, ...]:
+    """Distance in the compact map of one state of each slot of a piece from the next."""
+    if g.factor.reads_table:
+        return c_strides(piece.shape)
+    return g.factor.compact_strides(piece.shape)
+
+
+def compact_of(g: Group, piece: Piece) -> Compact:
+    """The affine map from the numbers of a factor of this piece to its energies."""
+    return g.factor.compact(piece.shape)

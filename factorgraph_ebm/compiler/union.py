@@ -27,14 +27,15 @@ from factorgraph_ebm.compiler.parts import (
     Part,
     Piece,
     Sample,
+    compact_of,
     gather_cells,
     gather_groups,
     parts_of,
     pieces_of,
     samples_of,
-    table_map_of,
 )
 from factorgraph_ebm.errors import FactorError
+from factorgraph_ebm.graph.table_map import c_strides, constants_map
 
 LARGEST_ENERGY = 1e306
 "sums of energies beyond this could overflow into +inf, which means forbidden"
@@ -80,7 +81,9 @@ class Union:
         if rewrite:
             joint = absorb_nested(merge_equal_scopes(joint, cells.n_free), cells.n_free)
         self._constants: list[float] = []
+        self._constants_at: dict[tuple[float, ...], int] = {}
         self._derived: list[tuple[Part, int, int]] = []
+        self._constant_rows: dict[tuple[float, ...], int] = {}
         self.store_size = self.declared_size
         engine_parts = [self._engine_part(p) for p in joint]
         constants = np.array(self._constants, np.float64)
@@ -109,32 +112,63 @@ class Union:
             offset = _rows(piece.offset, contribution.rows)
             if factor.reads_table:
                 return EnginePart(part, "Table", offset, contribution.strides, 0)
-            constant = len(self._constants)
-            self._constants += factor.kernel_constants(part.states).tolist()
+            constant = self._constants_of(tuple(factor.kernel_constants(part.states).tolist()))
             return EnginePart(part, factor.kind, offset, (0,) * len(part.states), constant)
-        entries = math.prod(part.states)
         sources = [(self._pieces[c.piece].offset, c.given) for c in part.contributions]
         shared = all(isinstance(offset, int) and not given for offset, given in sources)
         count = 1 if shared else part.columns.shape[1]
+        if part.remaining is not None and len(part.states) >= 2:
+            return self._row_part(part, count, shared=shared)
+        entries = math.prod(part.states)
         for c in part.contributions:
-            self._refuse_size(c, entries * count)
-        start = self.store_size
-        self.store_size += entries * count
-        self._derived.append((part, start, count))
-        strides = [1] * len(part.states)
-        for s in range(len(strides) - 2, -1, -1):
-            strides[s] = strides[s + 1] * part.states[s + 1]
-        return EnginePart(part, "Table", start if shared else start + entries * np.arange(count), tuple(strides), 0)
+            self._refuse_size(c, entries * count, given_by_rule=part.remaining is not None)
+        start = self._derive(part, entries, count)
+        offset = start if shared else start + entries * np.arange(count)
+        return EnginePart(part, "Table", offset, c_strides(part.states), 0)
 
-    def _refuse_size(self, c: Contribution, derived: int = 0) -> None:
+    def _row_part(self, part: Part, count: int, *, shared: bool) -> EnginePart:
+        """Factors that read a row derived from what is given; equal constant rows are stored once."""
+        remaining, c = part.remaining, part.contributions[0]
+        assert remaining is not None
+        constant = self._constants_of(remaining.constants)
+        strides = (0,) * len(part.states)
+        if shared and remaining.rows is None:
+            piece = self._pieces[c.piece]
+            table = compact_of(self.groups[piece.group], piece).table
+            entry = list(remaining.entry)
+            if not self.groups[piece.group].factor.slots:
+                row = tuple(table.constant[entry].tolist())
+                if row not in self._constant_rows:
+                    self._constant_rows[row] = self._derive(part, remaining.width, 1)
+                return EnginePart(part, remaining.kind, self._constant_rows[row], strides, constant)
+        start = self._derive(part, remaining.width, count)
+        offset = start if shared else start + remaining.width * np.arange(count)
+        return EnginePart(part, remaining.kind, offset, strides, constant)
+
+    def _derive(self, part: Part, width: int, count: int) -> int:
+        """Room in the store for numbers derived when they are bound."""
+        start = self.store_size
+        self.store_size += width * count
+        self._derived.append((part, start, count))
+        return start
+
+    def _constants_of(self, constants: tuple[float, ...]) -> int:
+        if constants not in self._constants_at:
+            self._constants_at[constants] = len(self._constants)
+            self._constants += constants
+        return self._constants_at[constants]
+
+    def _refuse_size(self, c: Contribution, derived: int = 0, *, given_by_rule: bool = False) -> None:
         """Raise FactorError before tables are made that would not fit: those derived, and the declared one."""
         piece = self._pieces[c.piece]
         factor = self.groups[piece.group].factor
-        needed = 8 * derived + (0 if factor.reads_table else MAP_BYTES * math.prod(piece.shape))
+        of_map = 0 if factor.reads_table or given_by_rule else MAP_BYTES * factor.compact_entries(piece.shape)
+        needed = 8 * derived + of_map
         if needed > LARGEST_TABLES:
             raise FactorError(
                 f"{factor.kind}({factor.scope}) has no kernel for these variables at once, and tables in its place "
-                f"would need {needed:,} bytes (at most {LARGEST_TABLES:,}). Write it as factors over fewer variables."
+                f"would need {_in_bytes(needed)} (at most {LARGEST_TABLES:,}). "
+                "Write it as factors over fewer variables."
             )
 
     def _fold_unary(self, part: Part, cells: Cells) -> Fold:
@@ -153,9 +187,10 @@ class Union:
     def _fold_derived(self) -> list[Fold]:
         folds = []
         for part, first, count in self._derived:
-            entries = math.prod(part.states)
+            by_rule = part.remaining is not None and len(part.states) >= 2
+            width = part.remaining.width if part.remaining is not None and by_rule else math.prod(part.states)
             for c in part.contributions:
-                folds.append(self._fold(part, c, first + entries * np.arange(count), to_unary=False))
+                folds.append(self._fold(part, c, first + width * np.arange(count), to_unary=False))
         return folds
 
     def _fold(self, part: Part, c: Contribution, target: I64, *, to_unary: bool) -> Fold:
@@ -163,10 +198,19 @@ class Union:
         source = np.atleast_1d(np.asarray(_rows(piece.offset, c.rows), np.int64))
         cells = piece.cells[list(c.given)]
         given = cells if c.rows is None else cells[:, c.rows]
+        target = target.astype(np.int64)
+        remaining = part.remaining
+        if remaining is not None and remaining.rows is not None:
+            nothing = np.zeros(0, np.int64)
+            given = given[:, : len(target)]  # a row that all share is made once
+            return Fold(to_unary, target, source, nothing, given, (), constants_map(np.zeros(0)), remaining.rows)
         self._refuse_size(c)
-        table = table_map_of(self.groups[piece.group], piece)
-        entry = entries_of(part.states, c.place, c.strides)
-        return Fold(to_unary, target.astype(np.int64), source, entry, given, c.given_strides, table)
+        table, _ = compact_of(self.groups[piece.group], piece)
+        if remaining is None:
+            entry = entries_of(part.states, c.place, c.strides)
+        else:
+            entry = np.array(remaining.entry, np.int64)
+        return Fold(to_unary, target, source, entry, given, c.given_strides, table)
 
     def bind(self, values: Sequence[Values], states: I64) -> Numbers:
         """The numbers of this union.
@@ -245,6 +289,10 @@ class Union:
         members = self._pieces[c.piece].members
         rows = np.arange(self._piece_sizes[c.piece]) if c.rows is None else c.rows
         return rows if members is None else members[rows]
+
+
+def _in_bytes(needed: int) -> str:
+    return f"{needed:,} bytes" if needed < 10**18 else f"2 ** {needed.bit_length() - 1} bytes"
 
 
 def _rows(offset: int | I64, rows: I64 | None) -> int | I64:

@@ -4,15 +4,44 @@ To add one: write `factors/<name>.py` with a `Factor` that defines `kind`, its n
 it to `STRUCTURES`; the conformance tests find it there.
 """
 
+from factorgraph_ebm.factors.at_least_one import AtLeastOne
+from factorgraph_ebm.factors.at_most_one import AtMostOne
+from factorgraph_ebm.factors.cardinality import Cardinality
+from factorgraph_ebm.factors.exactly_one import ExactlyOne
+from factorgraph_ebm.factors.implies import Implies
+from factorgraph_ebm.factors.logical_and import And
+from factorgraph_ebm.factors.logical_or import Or
+from factorgraph_ebm.factors.parity import Parity
 from factorgraph_ebm.factors.potts import Potts
 from factorgraph_ebm.factors.product import Product
 from factorgraph_ebm.factors.table import Table
 from factorgraph_ebm.graph.declaration import Factor
 
 STRUCTURES: dict[str, type[Factor]] = {
+    "And": And,
+    "AtLeastOne": AtLeastOne,
+    "AtMostOne": AtMostOne,
+    "Cardinality": Cardinality,
+    "ExactlyOne": ExactlyOne,
+    "Implies": Implies,
+    "Or": Or,
+    "Parity": Parity,
     "Potts": Potts,
     "Product": Product,
     "Table": Table,
 }
 
-__all__ = ["STRUCTURES", "Potts", "Product", "Table"]
+__all__ = [
+    "STRUCTURES",
+    "And",
+    "AtLeastOne",
+    "AtMostOne",
+    "Cardinality",
+    "ExactlyOne",
+    "Implies",
+    "Or",
+    "Parity",
+    "Potts",
+    "Product",
+    "Table",
+]

@@ -1,12 +1,14 @@
 """Factor: the base of every structure. A declaration is a scope, its numbers, and a table on demand.
 
 A structure is told by one method, `table_map`: which number, times what, plus what, is the energy of each entry of
-its table. That is its oracle in tests, and the fallback of any algorithm that has no kernel for it.
+its table. That is its oracle in tests, and the fallback of any algorithm that has no kernel for it. A structure over
+many variables says `compact` as well: the same in few entries.
 """
 
 import copy
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +19,9 @@ from factorgraph_ebm.graph.parameters import Parameter, read_parameters
 from factorgraph_ebm.graph.parametrisation import Floats, Values
 from factorgraph_ebm.graph.scope import Ints, Scope, cell_counts
 from factorgraph_ebm.graph.slots import NumberSlot, bad_number
+from factorgraph_ebm.graph.table_map import Compact, Remaining, c_strides, fits_a_table
+from factorgraph_ebm.graph.table_map import TableMap as TableMap
 from factorgraph_ebm.graph.variables import Variable
-
-
-class TableMap(NamedTuple):
-    """The table of a structure: entry e, in C order, is constant[e] + coefficient[e] * number[index[e]].
-
-    A coefficient of 0 counts as 0 even where the number is +inf; index -1 reads no number.
-    """
-
-    index: npt.NDArray[np.intp]  # type: ignore[assignment]  # (entries,); the field hides tuple.index
-    coefficient: Floats  # (entries,)
-    constant: Floats  # (entries,)
 
 
 class Factor:
@@ -93,14 +86,48 @@ class Factor:
         """
         raise NotImplementedError
 
+    def compact(self, state_shape: tuple[int, ...]) -> Compact:
+        """Return the same with an entry for each energy that differs, where that makes it smaller."""
+        return Compact(self.table_map(state_shape, self.state_values(state_shape)), self.compact_strides(state_shape))
+
+    def compact_strides(self, state_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the strides of the compact map alone."""
+        return c_strides(state_shape)
+
+    def compact_entries(self, state_shape: tuple[int, ...]) -> int:
+        """Return how many entries the compact map has: asked before it is made."""
+        return math.prod(state_shape)
+
+    def remaining(
+        self, state_shape: tuple[int, ...], free: tuple[int, ...], given: tuple[int, ...]
+    ) -> Remaining | None:
+        """Return what is left of a factor where the slots `free` are free, all distinct, and `given` are given.
+
+        None: a table with an entry for each combination of free states. It may be asked for no given slot, too.
+        """
+        return None
+
     @staticmethod
     def message_kernels(states: tuple[int, ...]) -> Any:
         """Return the `MessageKernels` for slots of so many states; None: by a table made when numbers are bound."""
         return None
 
     @staticmethod
+    def row_size(states: tuple[int, ...], constants: Floats) -> int:
+        """Return how many numbers the kernels read of each factor."""
+        return 1
+
+    @staticmethod
+    def scratch_size(states: tuple[int, ...], constants: Floats) -> int:
+        """Return how many elements of working space the kernels need for each factor of a block."""
+        return sum(states)
+
+    @staticmethod
     def dense_tables(numbers: Floats, states: tuple[int, ...], constants: Floats) -> Floats:
-        """Return the tables of factors with kernels of their own, one number each: (n, *states)."""
+        """Return the tables of factors with kernels of their own, (n, *states).
+
+        `numbers` are (n,) where the row size is 1, else (n, row size); `constants` begin with those of the kernels.
+        """
         raise NotImplementedError
 
     @staticmethod
@@ -152,6 +179,7 @@ class Factor:
         Raises
         ------
         ParameterError : a parameter has no value.
+        FactorError : a table would be too large to make.
         """
         return self.bound_table(self.values(parameters))
 
@@ -159,14 +187,33 @@ class Factor:
         """As `table`, from values read already."""
         if self.state_shape is None:
             return self._ragged_tables(values)
+        self.refuse_table(self.state_shape)
         table_map = self.table_map(self.state_shape, self.state_values(self.state_shape))
+        numbers = self.number_rows(values)
         if not self.slots:
-            one = _entries(table_map, np.zeros((1, 0))).reshape(self.state_shape)
+            one = table_map.entries(numbers).reshape(self.state_shape)
             return np.broadcast_to(one, (*self.shape, *self.state_shape))
+        tables = table_map.entries(numbers).reshape(*self.slots[0].row_shape, *self.state_shape)
+        return np.broadcast_to(tables, (*self.shape, *self.state_shape))
+
+    def refuse_table(self, state_shape: tuple[int, ...]) -> None:
+        """Raise FactorError before a table that would be too large is made."""
+        if not fits_a_table(state_shape):
+            raise FactorError(
+                f"{self.kind}({self.scope}) is over {count(len(state_shape), 'variable')} at once, too many for a "
+                "table of all their states. Read energies of assignments with fg.factor_energies."
+            )
+
+    def number_rows(self, values: Values) -> Floats:
+        """Return the numbers of the first slot, (rows, row size); one row of none where there is no slot."""
+        if not self.slots:
+            return np.zeros((1, 0))
         slot = self.slots[0]
-        numbers = slot.source.evaluate(values).reshape(*slot.row_shape, slot.row_size)
-        tables = _entries(table_map, numbers).reshape(*slot.row_shape, *self.state_shape)
-        return _broadcast_groups(tables, self.shape, len(self.state_shape))
+        return slot.source.evaluate(values).reshape(slot.n_rows, slot.row_size)
+
+    def row_of(self) -> npt.NDArray[np.int64]:
+        """Return which row of numbers each factor reads, (size,)."""
+        return self.slots[0].rows(self.shape) if self.slots else np.zeros(self.size, dtype=np.int64)
 
     def factor_state_shapes(self) -> list[tuple[int, ...]]:
         """Return the state shape of each factor of a ragged declaration."""
@@ -179,44 +226,46 @@ class Factor:
 
     def _ragged_tables(self, values: Values) -> list[Floats]:
         shapes = self.factor_state_shapes()
-        if not self.slots:
-            rows = np.zeros((1, 0))
-            row_of = np.zeros(self.size, dtype=np.int64)
-        else:
-            slot = self.slots[0]
-            rows = slot.source.evaluate(values).reshape(slot.n_rows, slot.row_size)
-            row_of = slot.rows(self.shape)
+        rows, row_of = self.number_rows(values), self.row_of()
         maps: dict[tuple[int, ...], TableMap] = {}
         for shape in shapes:
             if shape not in maps:
+                self.refuse_table(shape)
                 maps[shape] = self.table_map(shape, self.state_values(shape))
-        return [_entries(maps[s], rows[row]).reshape(s) for s, row in zip(shapes, row_of, strict=True)]
+        return [maps[s].entries(rows[row]).reshape(s) for s, row in zip(shapes, row_of, strict=True)]
 
     def energies(self, values: Values, states: npt.NDArray[np.integer[Any]]) -> Floats:
         """Return the energy of each factor under one assignment, (size,), in nats.
 
         `states` are state indices, (arity, size) as `scope.columns`, or (S,) as `scope.ragged_cells` where ragged.
         """
-        if self.state_shape is None:
-            tables = self._ragged_tables(values)
-            start, _ = self.scope.ragged_cells({v.name: 0 for v in self.scope.variables})
-            bounds, flat = start.tolist(), states.tolist()
-            return np.array([t[tuple(flat[a:b])] for t, a, b in zip(tables, bounds, bounds[1:], strict=False)])
-        if not self.size:
-            return np.zeros(0)
-        table_map = self.table_map(self.state_shape, self.state_values(self.state_shape))
-        entry = np.zeros(self.size, dtype=np.intp)
-        for column, count in zip(states, self.state_shape, strict=True):
-            entry = entry * count + column
-        result = table_map.constant[entry]
-        if self.slots:
-            slot = self.slots[0]
-            numbers = slot.source.evaluate(values).reshape(slot.n_rows, slot.row_size)
-            index, coefficient = table_map.index[entry], table_map.coefficient[entry]
-            used = (index >= 0) & (coefficient != 0)
-            picked = numbers[slot.rows(self.shape), np.where(used, index, 0)]
-            result = result + np.where(used, coefficient * np.where(used, picked, 0.0), 0.0)
-        return result
+        numbers, row = self.number_rows(values), self.row_of()
+        if self.state_shape is not None:
+            return self._energies(numbers, row, states, self.state_shape) if self.size else np.zeros(0)
+        start, _ = self.scope.ragged_cells({v.name: 0 for v in self.scope.variables})
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for factor, shape in enumerate(self.factor_state_shapes()):
+            groups.setdefault(shape, []).append(factor)
+        energies = np.zeros(self.size)
+        for shape, listed in groups.items():
+            members = np.array(listed)
+            columns = states[start[members] + np.arange(len(shape))[:, None]]
+            energies[members] = self._energies(numbers, row[members], columns, shape)
+        return energies
+
+    def _energies(
+        self,
+        numbers: Floats,
+        row: npt.NDArray[np.int64],
+        states: npt.NDArray[np.integer[Any]],
+        state_shape: tuple[int, ...],
+    ) -> Floats:
+        """Return the energies of factors of one shape, in the states (arity, n)."""
+        table, strides = self.compact(state_shape)
+        entry = np.zeros(len(row), dtype=np.intp)
+        for column, stride in zip(states, strides, strict=True):
+            entry += column * stride
+        return table.pick(numbers, row, entry)
 
     def check_numbers(self, numbers: Floats) -> None:
         """Raise FactorError where bound numbers are NaN or -inf, with the first index."""
@@ -263,24 +312,6 @@ def count(n: int, word: str) -> str:
     return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
 
 
-def _entries(table_map: TableMap, numbers: Floats) -> Floats:
-    """Return the table entries (..., entries) of factors with numbers (..., row size)."""
-    index: npt.NDArray[np.intp] = table_map.index
-    coefficient, constant = table_map.coefficient, table_map.constant
-    if numbers.shape[-1] == 0:
-        return np.broadcast_to(constant, (*numbers.shape[:-1], constant.size))
-    # 0 * inf is NaN, and a coefficient of 0 says that the number is not read.
-    used = (index >= 0) & (coefficient != 0)
-    picked = np.where(used, numbers[..., np.where(used, index, 0)], 0.0)
-    result: Floats = constant + np.where(used, coefficient, 0.0) * picked
-    return result
-
-
-def _broadcast_groups(tables: Floats, shape: tuple[int, ...], own: int) -> Floats:
-    state_shape = tables.shape[tables.ndim - own :]
-    return np.broadcast_to(tables, (*shape, *state_shape))
-
-
 def check_name(name: str | None) -> str | None:
     """Return the name of a declaration. Raises FactorError if it is not a non-empty string or None."""
     if name is not None and (not isinstance(name, str) or not name):
@@ -324,10 +355,10 @@ def check_many(kind: str, scope: Scope) -> None:
     """Raise ScopeError where a one-member list meets a structure over many variables (S5)."""
     if isinstance(scope.given, Variable) or len(scope.given) != 1 or scope.size <= 1:
         return
-    what = scope.given[0]
+    name, axes = scope.given[0].name, scope.given[0].declared.ndim
+    one = f"{name}[0] for one factor, or {name} with axis={axes - 1}" if axes > 1 else f"{name} itself for one factor"
     raise ScopeError(
-        f"a list pairs its members elementwise, so this is {scope.size:,} factors over 1 variable each. "
-        f"Write {what.name}[0] for one factor, or {what.name} with axis={max(what.ndim - 1, 0)}."
+        f"a list pairs its members elementwise, so this is {scope.size:,} factors over 1 variable each. Write {one}."
     )
 
 

@@ -8,6 +8,7 @@ from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import F64, I64, Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.factors import STRUCTURES
+from factorgraph_ebm.inference.tables import number_rows, run_of
 
 
 def assignment_energies(union: Union, numbers: Numbers, state: I64) -> F64:
@@ -21,7 +22,8 @@ def assignment_energies(union: Union, numbers: Numbers, state: I64) -> F64:
         n, arity = int(row[a.RUN_SIZE]), int(row[a.RUN_ARITY])
         scope = compiled.scope[row[a.RUN_SCOPE] : row[a.RUN_SCOPE] + n * arity].reshape(arity, n)
         states = state[scope]
-        if row[a.RUN_SHARED] >= 0:
+        shared = bool(row[a.RUN_SHARED] >= 0)
+        if shared:
             offset: I64 = np.broadcast_to(row[a.RUN_SHARED], (n,))
         else:
             offset = compiled.factor_number[row[a.RUN_FACTOR] : row[a.RUN_FACTOR] + n].astype(np.int64)
@@ -31,6 +33,9 @@ def assignment_energies(union: Union, numbers: Numbers, state: I64) -> F64:
         else:
             shape = tuple(slots[:, a.SLOT_STATES].tolist())
             constants = compiled.constants[row[a.RUN_CONSTANT] :]
-            energy = STRUCTURES[kind].state_energies(numbers.store[offset], states, shape, constants)
+            # A shared row is read once, and broadcast.
+            read = number_rows(compiled, numbers.store, kind, run_of(compiled, run), offset[:1] if shared else offset)
+            read = np.broadcast_to(read, (n, *read.shape[1:]))
+            energy = STRUCTURES[kind].state_energies(read, states, shape, constants)
         total += np.bincount(compiled.variable_sample[scope[0]], energy, n_samples)
     return total

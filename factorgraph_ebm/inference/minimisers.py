@@ -7,6 +7,7 @@ sum-product. On loops min-marginals are estimates, and the answer is uniform ove
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -15,10 +16,13 @@ from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import F64, I64, Bool, Numbers
 from factorgraph_ebm.compiler.layout import Layout
 from factorgraph_ebm.compiler.schedules import sequential
+from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.inference.method import Problem
 from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.tables import add_messages, message_rows, run_of, run_tables, scope_of
 
+LARGEST = 1 << 27
+"entries of tables that are made to count: 1 GiB of energies"
 TIE = 1e-9
 "min-marginals within this of the least, relative to the energy, count as ties"
 
@@ -38,6 +42,7 @@ def count_minimisers(
     probabilities (unary_size,); log of the number of minimisers (N,), right on forests; marginals of a run's factors
     """
     compiled = problem.compiled
+    _refuse_large(problem)
     start = compiled.variable_start.astype(np.int64)
     owner = np.repeat(np.arange(len(start) - 1), np.diff(start))
     tie = TIE * np.maximum(1.0, np.where(np.isfinite(least), np.abs(least), 0.0))
@@ -66,6 +71,20 @@ def count_minimisers(
         return weight / np.where(total > 0.0, total, 1.0)
 
     return probabilities, -count.free_energies(beliefs), joint
+
+
+def _refuse_large(problem: Problem) -> None:
+    """Raise MethodError before tables are made that would not fit."""
+    compiled = problem.compiled
+    runs = [run_of(compiled, r) for r in range(len(problem.union.layout.kinds))]
+    entries = [run.size * math.prod(run.states) for run in runs]
+    if sum(entries) > LARGEST:
+        worst = int(np.argmax(entries))
+        raise MethodError(
+            f"at beta = inf the minimisers are counted in tables, and {problem.union.layout.kinds[worst]} over "
+            f"{runs[worst].arity:,} free variables at once has {entries[worst]:.3g} entries (at most "
+            f"{LARGEST:,} in all). Ask min_marginals, or for a large finite beta."
+        )
 
 
 def _within(energy: F64, lowest: F64, tie: F64) -> Bool:

@@ -26,6 +26,7 @@ from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum
 from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
 from factorgraph_ebm.factors.pair_kernels import pair_min
 from factorgraph_ebm.inference.mirrors import add_mirrors
+from factorgraph_ebm.inference.tables import scratch_size
 from factorgraph_ebm.inference.threads import together
 
 SLICE = 1 << 17
@@ -105,15 +106,16 @@ class Passing:
 
     def _make_room(self) -> None:
         compiled = self.compiled
-        widths = [1]
-        arities = [1]
-        for run in range(len(self.layout.kinds)):
+        widths, arities, rooms = [1], [1], [1]
+        for run, kind in enumerate(self.layout.kinds):
             slots = compiled.run_field[compiled.run_field_start[run] + a.RUN_HEADER : compiled.run_field_start[run + 1]]
             widths.append(int(slots[a.SLOT_STATES :: a.SLOT_FIELDS].sum()))
             arities.append(len(slots) // a.SLOT_FIELDS)
+            rooms.append(scratch_size(compiled, kind, run))
         widest = int(np.diff(compiled.variable_start.astype(np.int64)).max(initial=1))
-        self.block = np.uint64(max(1, min(BLOCK, SCRATCH // max(widths))))
-        self._room = int(self.block) * max(widths) + widest, int(self.block) * max(widths) + 4 * max(arities) + 8 + widest
+        self.block = np.uint64(max(1, min(BLOCK, SCRATCH // max(widths + rooms))))
+        scratch = int(self.block) * max(rooms) + 4 * max(arities) + 8 + widest
+        self._room = int(self.block) * max(widths) + widest, scratch
         self.spaces = [Workspace(*self._room)]
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,19 @@ def run_of(compiled: Compiled, run: int) -> Run:
     )
 
 
+def number_rows(compiled: Compiled, store: F64, kind: str, run: Run, number: I64) -> F64:
+    """The numbers that the kernels read of factors whose numbers begin at `number`, (n,) or (n, row size)."""
+    size = STRUCTURES[kind].row_size(run.states, compiled.constants[run.constant :])
+    rows: F64 = store[number] if size == 1 else store[number[:, None] + np.arange(size)]
+    return rows
+
+
+def scratch_size(compiled: Compiled, kind: str, run: int) -> int:
+    """Working space that the kernels of a run need for each factor of a block, in elements."""
+    fields = run_of(compiled, run)
+    return STRUCTURES[kind].scratch_size(fields.states, compiled.constants[fields.constant :])
+
+
 def scope_of(compiled: Compiled, run: Run) -> I64:
     """Engine variables of the factors of a run, (arity, size)."""
     scope = compiled.scope[run.scope : run.scope + run.arity * run.size]
@@ -77,9 +90,9 @@ def run_tables(union: Union, numbers: Numbers, run: int, rows: I64 | None = None
             place = place + (np.arange(k) * stride).reshape((1,) * s + (k,) + (1,) * (len(fields.states) - s - 1))
         table = numbers.store[number.reshape((-1,) + (1,) * len(fields.states)) + place]
     else:
-        structure: Any = STRUCTURES[kind]
         constants = compiled.constants[fields.constant :]
-        table = structure.dense_tables(numbers.store[number], fields.states, constants)
+        rows_of_numbers = number_rows(compiled, numbers.store, kind, fields, number)
+        table = STRUCTURES[kind].dense_tables(rows_of_numbers, fields.states, constants)
     return np.broadcast_to(table, (n, *fields.states))
 
 

@@ -25,8 +25,31 @@ EXAMPLES = {
     "Table": lambda scope, states, lead, rng: fg.Table(scope, energies=forbid(rng.normal(size=(*lead, *states)), rng)),
     "Potts": lambda scope, states, lead, rng: fg.Potts(scope, penalty=forbid(rng.normal(size=lead), rng)),
     "Product": lambda scope, states, lead, rng: fg.Product(scope, weight=rng.normal(size=lead)),
+    "Cardinality": lambda scope, states, lead, rng: fg.Cardinality(
+        scope, energies=forbid(rng.normal(size=(*lead, len(states) + 1)), rng)
+    ),
+    "AtMostOne": lambda scope, states, lead, rng: fg.AtMostOne(scope),
+    "ExactlyOne": lambda scope, states, lead, rng: fg.ExactlyOne(scope),
+    "AtLeastOne": lambda scope, states, lead, rng: fg.AtLeastOne(scope),
+    "Or": lambda scope, states, lead, rng: fg.Or(scope),
+    "And": lambda scope, states, lead, rng: fg.And(scope),
+    "Implies": lambda scope, states, lead, rng: fg.Implies(scope),
+    "Parity": lambda scope, states, lead, rng: fg.Parity(scope),
 }
-ARITIES = {"Table": (1, 2, 3), "Potts": (2,), "Product": (1, 2, 3)}
+MANY = (2, 3, 5)
+ARITIES = {
+    "Table": (1, 2, 3),
+    "Potts": (2,),
+    "Product": (1, 2, 3),
+    "Cardinality": MANY,
+    "AtMostOne": MANY,
+    "ExactlyOne": MANY,
+    "AtLeastOne": MANY,
+    "Or": MANY,
+    "And": MANY,
+    "Implies": (2,),
+    "Parity": MANY,
+}
 DOMAINS = [
     {"n_states": 2},
     {"n_states": 4},
@@ -34,6 +57,9 @@ DOMAINS = [
     {"states": [0.5, -1.0, 3.0]},
     {"n_states": 1},
 ]
+ON_OFF = [{"n_states": 2}, {"states": [-1, +1]}, {"states": ["no", "yes"]}]
+#: structures over variables of two states
+LOGIC = ("Cardinality", "AtMostOne", "ExactlyOne", "AtLeastOne", "Or", "And", "Implies", "Parity")
 
 
 def forbid(numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -43,8 +69,8 @@ def forbid(numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def examples():
     for kind, build in EXAMPLES.items():
         for arity in ARITIES[kind]:
-            for number, domain in enumerate(DOMAINS):
-                for shared in (True, False):
+            for number, domain in enumerate(ON_OFF if kind in LOGIC else DOMAINS):
+                for shared in (True, False) if has_numbers(kind) else (True,):
                     yield pytest.param(
                         build,
                         arity,
@@ -52,6 +78,10 @@ def examples():
                         shared,
                         id=f"{kind}-{arity}-{number}-{'shared' if shared else 'own'}",
                     )
+
+
+def has_numbers(kind):
+    return kind not in LOGIC or kind == "Cardinality"
 
 
 def declare(build, arity, domain, shared, rng):
@@ -201,11 +231,11 @@ def test_rows_are_the_rows_of_the_whole(name, rng):
 def test_table_map_is_linear_in_the_numbers(kind, rng):
     """Energy of entry e = constant[e] + coefficient[e] * number[index[e]]: what every fallback uses."""
     for arity in ARITIES[kind]:
-        y, factor = declare(EXAMPLES[kind], arity, {"n_states": 3}, True, rng)
-        slot = factor.slots[0]
-        numbers = np.asarray(slot.source.evaluate({}), float).ravel()
-        labels = [np.arange(3.0)] * arity
-        found = factor.table_map((3,) * arity, labels)
+        k = 2 if kind in LOGIC else 3
+        y, factor = declare(EXAMPLES[kind], arity, {"n_states": k}, True, rng)
+        numbers = np.asarray(factor.slots[0].source.evaluate({}), float).ravel() if factor.slots else np.zeros(0)
+        labels = [np.arange(float(k))] * arity
+        found = factor.table_map((k,) * arity, labels)
         picked = np.where(found.index >= 0, np.append(numbers, 0.0)[found.index], 0.0)
         with np.errstate(invalid="ignore"):
             product = np.where(found.coefficient == 0, 0.0, found.coefficient * picked)
