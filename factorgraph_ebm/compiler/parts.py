@@ -68,6 +68,8 @@ class Group(NamedTuple):
     row_size: int
     shared: bool
     "all samples read the same numbers, which are stored once"
+    owns: bool = True
+    "its numbers are bound; False where it reads those of an earlier group, which are always the same"
 
     @property
     def end(self) -> int:
@@ -146,6 +148,7 @@ def gather_groups(samples: Sequence[Sample]) -> list[Group]:
         alike.setdefault(s.graph.key, []).append(i)
     groups: list[Group] = []
     store = 0
+    stored: dict[tuple[int, int], list[Group]] = {}
     for numbers in alike.values():
         graphs = [samples[i].graph for i in numbers]
         for key, factor in enumerate(graphs[0].factors):
@@ -153,9 +156,20 @@ def gather_groups(samples: Sequence[Sample]) -> list[Group]:
             rows, row_size = _rows_of_numbers(factor)
             shared = _same_numbers(factors)
             group = Group(factor, factors, np.array(numbers, np.int64), factor.size, key, store, rows, row_size, shared)
+            if rows and shared:
+                known = stored.setdefault((rows, row_size), [])
+                same = next((g for g in known if _same_numbers((g.factor, factor))), None)
+                if same is not None:
+                    group = group._replace(store=same.store, owns=False)
+                elif len(known) < COMPARED:
+                    known.append(group)
             groups.append(group)
-            store = group.end
+            store = max(store, group.end)
     return groups
+
+
+COMPARED = 64
+"distinct sources of one size that another is compared with, so that many cost no more than their number"
 
 
 def _rows_of_numbers(factor: Factor) -> tuple[int, int]:

@@ -223,7 +223,7 @@ class Union:
         for group in self.groups:
             for j in range(1 if group.shared else len(group.factors)):
                 size = group.rows * group.row_size
-                if size:
+                if size and group.owns:
                     region = store[group.store + j * size : group.store + (j + 1) * size]
                     slot = group.factors[j].slots[0]
                     out = region.reshape(group.rows, group.row_size)
@@ -244,7 +244,7 @@ class Union:
         for group in self.groups:
             size = group.rows * group.row_size
             for j in range(1 if group.shared else len(group.factors)):
-                if size:
+                if size and group.owns:
                     region = store[group.store + j * size : group.store + (j + 1) * size]
                     rows = region.reshape(group.rows, group.row_size)
                     sample = int(group.samples[j])
@@ -311,7 +311,7 @@ def compile_union(samples: Sequence[Sample], *, rewrite: bool = True) -> Union:
     of_sample = tuple(
         (distinct.setdefault(s.graph.key, len(distinct)), _digest(s.known), _digest(s.soft)) for s in samples
     )
-    key: Key = (rewrite, of_sample, tuple(distinct), tuple(g.shared for g in groups))
+    key: Key = (rewrite, of_sample, tuple(distinct), tuple((g.shared, g.store) for g in groups))
     with _lock:
         cached = _cache.get(key)
         if cached is not None:

@@ -62,7 +62,7 @@ def test_drawn_graphs(case, seed):
 def test_many_drawn_graphs(forest, rewrite):
     """Alone and in unions: 300 graphs of every structure, source, form of members and cardinality."""
     for seed in range(50_000, 50_060):
-        drawn = [case_of(5 * seed + i, forest=forest) for i in range(5)]
+        drawn = [case_of(5 * seed + i, forest=forest, prefix=f"{i} ") for i in range(5)]
         rng = np.random.default_rng(seed)
         check(
             [c.graph for c in drawn], [c.values for c in drawn], rng, rewrite=rewrite, share=rng.choice([0, 0.3, 0.9])
@@ -127,7 +127,10 @@ def test_constants_of_empty_and_wholly_given_samples(rng):
 
 def test_a_union_is_each_graph_alone():
     """Unary rows and tables to the last bit, wherever a graph stands in a union."""
-    drawn = [case_of(seed, forest=seed % 2 == 0, kinds=["normal", "forbidden"]) for seed in range(60_000, 60_040)]
+    drawn = [
+        case_of(seed, forest=seed % 2 == 0, kinds=["normal", "forbidden"], prefix=f"{seed} ")
+        for seed in range(60_000, 60_040)
+    ]
     rng = np.random.default_rng(0)
     known = [rng.random(c.graph.n_cells) < 0.3 for c in drawn]
     states = [np.where(k, rng.integers(0, c.graph.cell_states), 0) for c, k in zip(drawn, known)]
