@@ -1,4 +1,4 @@
-"""What is left of a factor when some variables are given: a row made by a rule of the structure, and large declarations."""
+"""What is left of a factor when some variables are given: rows made by a rule; and large declarations."""
 
 from __future__ import annotations
 
