@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import F8, INTEGER, READ_I8, REAL, SIZE, inlined, kernel
-from factorgraph_ebm.engine.extremes import bits, least_of, of_bits
+from factorgraph_ebm.factors.extremes import bits, least_of, of_bits
 from factorgraph_ebm.factors.message_kernels import is_target
 
 U8 = np.uint64

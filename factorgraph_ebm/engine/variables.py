@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_F8, READ_U4, READ_U8, SIZE, kernel
-from factorgraph_ebm.engine.extremes import least_of
+from factorgraph_ebm.factors.extremes import least_of
 
 U8 = np.uint64
 

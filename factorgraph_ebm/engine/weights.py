@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import inlined, kernel
-from factorgraph_ebm.engine.extremes import bits
+from factorgraph_ebm.factors.extremes import bits
 from factorgraph_ebm.engine.forest import JOIN
 from factorgraph_ebm.engine.messages import SMALLEST, total_of
 from factorgraph_ebm.engine.variables import SEND

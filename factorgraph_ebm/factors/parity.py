@@ -24,6 +24,7 @@ from factorgraph_ebm.factors.automaton_kernels import (
 )
 from factorgraph_ebm.factors.logic import Logic
 from factorgraph_ebm.factors.message_kernels import SIGNATURE, MessageKernels, is_target
+from factorgraph_ebm.factors.parity_forms import parity_differences, parity_odds, parity_weights
 from factorgraph_ebm.graph.parametrisation import Floats
 from factorgraph_ebm.graph.table_map import Remaining
 
@@ -69,7 +70,9 @@ class Parity(Logic):
 
     @staticmethod
     def message_kernels(states: tuple[int, ...]) -> MessageKernels:
-        return MessageKernels(parity_min, parity_sum, automaton_mixed)
+        return MessageKernels(
+            parity_min, parity_sum, automaton_mixed, parity_weights, parity_odds, parity_differences
+        )
 
 
 U8 = np.uint64

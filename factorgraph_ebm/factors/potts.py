@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.factors.elementary import exp_minus, minus_log
+from factorgraph_ebm.factors.extremes import least_of
 from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
 from factorgraph_ebm.factors.table_kernels import table_mixed
 from factorgraph_ebm.graph.declaration import Factor, TableMap, check_arity, check_equal_domains, check_name
@@ -75,7 +76,7 @@ class Potts(Factor):
 
     @staticmethod
     def message_kernels(states: tuple[int, ...]) -> MessageKernels:
-        return MessageKernels(potts_min, potts_sum, table_mixed)
+        return MessageKernels(potts_min, potts_sum, table_mixed, potts_weights, potts_odds, potts_differences)
 
     @staticmethod
     def dense_tables(penalty: Floats, states: tuple[int, ...], constants: Floats) -> Floats:
@@ -117,6 +118,13 @@ def potts_min(run, number, store, weight, constants, to_factor, out, scratch, lo
                 x, y = to_factor[m], to_factor[m + U8(1)]
                 out[o] = x if x < y + penalty else y + penalty
                 out[o + U8(1)] = y if y < x + penalty else x + penalty
+                continue
+            if penalty >= 0.0:
+                # The least of all serves as the least of the others: at its own state nothing is less than itself.
+                other = least_of(to_factor, m, k) + penalty
+                for s in range(k):
+                    x = to_factor[m + s]
+                    out[o + s] = x if x < other else other
                 continue
             least, second, where = np.inf, np.inf, U8(0)
             for s in range(k):
@@ -185,6 +193,60 @@ def _mix(w, p, m, k, out, o):  # type: ignore[no-untyped-def]
         if not SMALLEST < total < LARGEST:
             doubtful = True
     return doubtful
+
+
+@kernel(*SIGNATURE)
+def potts_weights(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    """m(b) = x(b) + w * sum of x over the other states, w = exp(-penalty)."""
+    k = U8(run[8])
+    n = high - low
+    for slot in range(2):
+        if not is_target(slot, target):
+            continue
+        base = U8(slot) * n * k
+        for f in range(n):
+            w = weight[U8(run[4])] if run[4] >= 0 else weight[number[low + f]]
+            m = U8(run[8 + 4 * (1 - slot) + 2]) + (low + f) * k
+            o = base + f * k
+            if w <= 1.0:
+                # (1 - w) x + w * all: a sum of positive terms
+                total = 0.0
+                for s in range(k):
+                    total += to_factor[m + s]
+                total *= w
+                for s in range(k):
+                    out[o + s] = (1.0 - w) * to_factor[m + s] + total
+            else:
+                _mix(w, to_factor, m, k, out, o)
+
+
+@kernel(*SIGNATURE)
+def potts_odds(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    n = high - low
+    for slot in range(2):
+        if not is_target(slot, target):
+            continue
+        base = U8(slot) * n
+        m = U8(run[8 + 4 * (1 - slot) + 2]) + low
+        for f in range(n):
+            w = weight[U8(run[4])] if run[4] >= 0 else weight[number[low + f]]
+            r = to_factor[m + f]
+            out[base + f] = (w + r) / (1.0 + w * r)
+
+
+@kernel(*SIGNATURE)
+def potts_differences(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    n = high - low
+    for slot in range(2):
+        if not is_target(slot, target):
+            continue
+        base = U8(slot) * n
+        m = U8(run[8 + 4 * (1 - slot) + 2]) + low
+        for f in range(n):
+            penalty = store[U8(run[4])] if run[4] >= 0 else store[number[low + f]]
+            h = to_factor[m + f]
+            on, off = penalty + h, 0.0
+            out[base + f] = (h if h < penalty else penalty) - (on if on < off else off)
 
 
 @inlined

@@ -40,7 +40,7 @@ def add_mirrors(store: F64, layout: Layout, repeated: bool) -> tuple[F64, I64]:
     if not mirrored or 8 * len(store) > LARGEST:
         return store, field
     size = len(store)
-    doubled = np.empty(2 * size)
+    doubled = np.zeros(2 * size)  # what lies between mirrors is read by nobody, but it is weighed
     doubled[:size] = store
     field = field.copy()
     for r in mirrored:

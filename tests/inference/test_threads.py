@@ -96,7 +96,7 @@ def test_after_fork_and_spawn(method):
                 "assert one == two\n"
             )
             context = multiprocessing.get_context("spawn")
-            child = context.Process(target=exec, args=(program,))
+            child = context.Process(target=exec, args=(program, {}))
             child.start()
             child.join(120)
             assert child.exitcode == 0

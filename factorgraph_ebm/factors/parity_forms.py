@@ -1,0 +1,129 @@
+"""Messages of parity checks in the faster forms (`engine.messages`), a slot after another, vectorised over factors.
+
+With even and odd over the slots before, and the same over those behind:
+
+    weights, odds   m(0) = even even' + odd odd',  m(1) = even odd' + odd even': sums of positive terms
+    differences     sign and magnitude by themselves: the product of all other signs, the least other magnitude
+
+The last is the min rule; it is exact at any magnitude, and a certain bit is one of magnitude +inf.
+"""
+
+import numpy as np
+
+from factorgraph_ebm._jit import inlined, kernel
+from factorgraph_ebm.factors.message_kernels import SIGNATURE, is_target
+
+U8 = np.uint64
+I8 = np.int64
+
+
+@kernel(*SIGNATURE)
+def parity_odds(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    n = high - low
+    one, two = U8(1), U8(2)
+    arity = U8(run[1])
+    before = two * n
+    for f in range(n):
+        scratch[before + f] = 1.0
+        scratch[before + n + f] = 0.0
+    for s in range(arity - one):
+        m = U8(run[U8(10) + U8(4) * s]) + low
+        a = before + two * s * n
+        b = a + n
+        c, d = b + n, b + two * n
+        for f in range(n):
+            r = to_factor[m + f]
+            even, odd = scratch[a + f], scratch[b + f]
+            scratch[c + f] = even + odd * r
+            scratch[d + f] = odd + even * r
+    for f in range(n):
+        t = U8(run[4]) if run[4] >= 0 else number[low + f]
+        scratch[f] = weight[t]
+        scratch[n + f] = weight[t + one]
+    for j in range(arity):
+        s = arity - one - U8(j)
+        m = U8(run[U8(10) + U8(4) * s]) + low
+        a = before + two * s * n
+        b = a + n
+        if is_target(I8(s), target):
+            o = s * n
+            for f in range(n):
+                even, odd = scratch[f], scratch[n + f]
+                p, q = scratch[a + f], scratch[b + f]
+                out[o + f] = (p * odd + q * even) / (p * even + q * odd)
+        for f in range(n):
+            r = to_factor[m + f]
+            even, odd = scratch[f], scratch[n + f]
+            scratch[f] = even + odd * r
+            scratch[n + f] = odd + even * r
+
+
+@inlined
+def _less_certain(a, b):  # type: ignore[no-untyped-def]
+    """The magnitude of the less certain, with the product of the signs."""
+    x, y = np.float64(a).view(np.int64), np.float64(b).view(np.int64)
+    sign = (x ^ y) & I8(-0x8000000000000000)
+    x &= I8(0x7FFFFFFFFFFFFFFF)
+    y &= I8(0x7FFFFFFFFFFFFFFF)
+    return np.int64((x if x < y else y) | sign).view(np.float64)
+
+
+@kernel(*SIGNATURE)
+def parity_differences(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    n = high - low
+    one = U8(1)
+    arity = U8(run[1])
+    for f in range(n):
+        scratch[n + f] = np.inf
+    for s in range(arity - one):
+        m = U8(run[U8(10) + U8(4) * s]) + low
+        a = (s + one) * n
+        b = a + n
+        for f in range(n):
+            scratch[b + f] = _less_certain(scratch[a + f], to_factor[m + f])
+    for f in range(n):
+        t = U8(run[4]) if run[4] >= 0 else number[low + f]
+        scratch[f] = store[t + one] - store[t]
+    for j in range(arity):
+        s = arity - one - U8(j)
+        m = U8(run[U8(10) + U8(4) * s]) + low
+        a = (s + one) * n
+        if is_target(I8(s), target):
+            o = s * n
+            for f in range(n):
+                out[o + f] = _less_certain(scratch[f], scratch[a + f])
+        for f in range(n):
+            scratch[f] = _less_certain(scratch[f], to_factor[m + f])
+
+
+@kernel(*SIGNATURE)
+def parity_weights(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    n = high - low
+    one, two = U8(1), U8(2)
+    arity = U8(run[1])
+    # Rows are scaled to sum 1, so even and odd sum to 1, too, however many slots there are.
+    for f in range(n):
+        even, odd = 1.0, 0.0
+        for s in range(arity):
+            o = two * n * s + two * f
+            out[o], out[o + one] = even, odd
+            m = U8(run[U8(10) + U8(4) * s]) + two * (low + f)
+            off, on = to_factor[m], to_factor[m + one]
+            total = off + on
+            off = off / total if total != 0.0 else 0.0
+            on = on / total if total != 0.0 else 0.0
+            even, odd = even * off + odd * on, odd * off + even * on
+        t = U8(run[4]) if run[4] >= 0 else number[low + f]
+        even, odd = weight[t], weight[t + one]
+        for j in range(arity):
+            s = arity - one - U8(j)
+            o = two * n * s + two * f
+            p, q = out[o], out[o + one]
+            out[o] = p * even + q * odd
+            out[o + one] = p * odd + q * even
+            m = U8(run[U8(10) + U8(4) * s]) + two * (low + f)
+            off, on = to_factor[m], to_factor[m + one]
+            total = off + on
+            off = off / total if total != 0.0 else 0.0
+            on = on / total if total != 0.0 else 0.0
+            even, odd = even * off + odd * on, odd * off + even * on
