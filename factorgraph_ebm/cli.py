@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="solve | info | warmup | demo")
 
     solve = commands.add_parser("solve", help="answer a question about a model file", epilog=parser.epilog)
-    solve.add_argument("model", metavar="MODEL", help="a .uai, .fg, .bif or .fgz file, also with .gz")
+    solve.add_argument("model", metavar="MODEL", help="a .uai, .fg, .bif, .alist or .fgz file, also with .gz")
     solve.add_argument("--evidence", metavar="FILE", help="a UAI evidence file")
     tasks = "; ".join(f"{task}: {what}" for task, what in TASKS.items())
     solve.add_argument("--task", choices=TASKS, default="MAP", help=tasks)
