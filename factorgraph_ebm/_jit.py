@@ -160,23 +160,24 @@ def pointers(kernels: Sequence[Kernel]) -> Pointers:
     return values
 
 
-_said: set[str] = set()
+_said: dict[str, object] = {}
 
 
 def first_time(what: str) -> bool:
-    """Whether this is the first time that the process would say this."""
-    known = what in _said
-    _said.add(what)
-    return not known
+    """Whether this is the first time that the process would say this, whichever thread asks."""
+    token = object()
+    return _said.setdefault(what, token) is token
 
 
 def _say_compiling() -> None:
     """Tell whoever sits at a terminal why the first answer takes seconds."""
-    if sys.stderr is not None and sys.stderr.isatty() and first_time("compiling"):
-        directory = cache_directory()
-        where = "in each process: no cache" if directory is None else f"once; cached in {directory}"
-        sys.stderr.write(f"factorgraph_ebm: compiling kernels ({where})\n")
-        sys.stderr.flush()
+    # Standard error may be None, closed, an object of the user's, or a terminal that has gone.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        if sys.stderr.isatty() and first_time("compiling"):
+            directory = cache_directory()
+            where = "in each process: no cache" if directory is None else f"once; cached in {directory}"
+            sys.stderr.write(f"factorgraph_ebm: compiling kernels ({where})\n")
+            sys.stderr.flush()
 
 
 @contextlib.contextmanager

@@ -151,6 +151,15 @@ def test_an_edited_callee_in_another_file_is_compiled_again(package, filled, tmp
     assert after["answer"] == [-1.0] * 3 + RIGHT[3:]  # the first slot is no target any more
 
 
+@pytest.mark.parametrize("instead", ["None", "object()", "open(os.devnull, 'w')"])
+def test_a_standard_error_that_is_none(package, tmp_path, instead):
+    """None, as under pythonw; an object that knows nothing of terminals; a file that is closed."""
+    closed = "\nif hasattr(sys.stderr, 'close'): sys.stderr.close()\n"
+    program = f"import os, sys; sys.stderr = {instead}{closed}{ASK_SMALL}\nsys.stderr = sys.__stderr__"
+    found = ask(program, PYTHONPATH=small_package(package, tmp_path), FACTORGRAPH_EBM_CACHE_DIR=tmp_path / "cache")
+    assert found["answers"] == [6.0, 9.0]
+
+
 @pytest.mark.parametrize("left", [0, 100], ids=["empty", "cut short"])
 def test_truncated_files_are_healed(filled, tmp_path, left):
     cache = shutil.copytree(filled, tmp_path / "cache")
