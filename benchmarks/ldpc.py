@@ -1,13 +1,13 @@
 """Decoding of low-density parity-check codes: coded Mbit/s and frame errors, beside the package `ldpc` in the same run.
 
     pip install ldpc
-    python benchmarks/ldpc.py [--n 10000] [--words 20] [--repeats 3] [--frames 500]
+    python benchmarks/ldpc.py [--n 10000] [--words 20] [--threads 1 2] [--repeats 3] [--frames 500]
 
 First a regular (3,6) code over a binary symmetric channel, each frame until its syndrome is 0 or 50 iterations are
 over: sum-product (`marginals`) beside product_sum, min-sum (`minimize`) beside minimum_sum. The library decodes all
 frames in one call, a list of given dicts; its second call counts, and "engine" is the share of it spent iterating. The
-package decodes one frame a call. Both run flooding, called "parallel" there; the library's own order, sequential, is a
-row of its own. Medians, the two sides taking turns. Without the package its rows are left out.
+package decodes one frame a call, in one thread. Both run flooding, called "parallel" there; the library's own order,
+sequential, has rows of its own. Medians, the two sides taking turns. Without the package its rows are left out.
 
 Plain min-sum decodes none of these frames on either side: over this channel all bits start with the same number, and
 messages tie. Each side has its usual cure: here a damping of .2, there messages scaled by .75.
@@ -19,6 +19,7 @@ frames by sum-product, with the standard error of their difference.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import sys
@@ -83,7 +84,7 @@ def code_graph(matrix: Any) -> fg.FactorGraph:
     )
 
 
-def library(verb: Callable[..., Any], graph: fg.FactorGraph, frames: Array, schedule: str) -> Decoded:
+def library(verb: Callable[..., Any], graph: fg.FactorGraph, frames: Array, schedule: str, threads: int = 1) -> Decoded:
     """Decode all frames in one call; `frames` are log p(r | 0) - log p(r | 1)."""
     given = [{"cost": np.stack([0 * frame, frame], axis=-1)} for frame in frames]
     began = time.perf_counter()
@@ -91,7 +92,7 @@ def library(verb: Callable[..., Any], graph: fg.FactorGraph, frames: Array, sche
         warnings.simplefilter("ignore", fg.ConvergenceWarning)
         answers = verb(
             graph, given, method="bp", schedule=schedule, damping=DAMPING[verb], max_iterations=ITERATIONS,
-            stop="feasible",
+            stop="feasible", threads=threads,
         )  # fmt: skip
     if verb is fg.minimize:
         words = np.stack([answer["bits"] for answer in answers])
@@ -121,7 +122,7 @@ def package(method: str, matrix: Any, frames: Array) -> Decoded:
     return Decoded(words, iterations, seconds, seconds)
 
 
-def throughput(n: int, crossover: float, count: int, repeats: int) -> None:
+def throughput(n: int, crossover: float, count: int, repeats: int, threads: Sequence[int]) -> None:
     """Print Mbit/s of every decoder over a binary symmetric channel. The word of zeros is sent: no decoder knows."""
     rng = np.random.default_rng(0)
     matrix = regular_matrix(n, rng)
@@ -129,8 +130,9 @@ def throughput(n: int, crossover: float, count: int, repeats: int) -> None:
     graph = code_graph(matrix)
     rows: dict[str, Callable[[], Decoded]] = {}
     for name, verb, method in (("sum", fg.marginals, "product_sum"), ("min", fg.minimize, "minimum_sum")):
-        for schedule in ("flooding", "sequential"):
-            rows[f"{name}: this library, {schedule}"] = lambda v=verb, s=schedule: library(v, graph, frames, s)
+        for schedule, cores in itertools.product(("flooding", "sequential"), threads):
+            said = f"{name}: this library, {schedule}, {cores} thread{'s'[: cores != 1]}"
+            rows[said] = lambda v=verb, s=schedule, t=cores: library(v, graph, frames, s, t)
         if BpDecoder is not None:
             rows[f"{name}: ldpc {method}"] = lambda m=method: package(m, matrix, frames)
     for row in rows.values():
@@ -140,7 +142,7 @@ def throughput(n: int, crossover: float, count: int, repeats: int) -> None:
         for name, row in rows.items():
             runs[name].append(row())
     print(f"(3,6) code, n = {n:,}, binary symmetric channel, p = {crossover}, {count} frames")
-    print(f"{'':32}{'Mbit/s':>8}{'engine':>8}{'ratio':>7}{'iterations':>12}{'ns/edge':>9}{'frame errors':>14}")
+    print(f"{'':42}{'Mbit/s':>8}{'engine':>8}{'ratio':>7}{'iterations':>12}{'ns/edge':>9}{'frame errors':>14}")
     for name, each in runs.items():
         seconds, engine = (statistics.median(getattr(run, field) for run in each) for field in ("seconds", "engine"))
         last = each[-1]
@@ -150,7 +152,7 @@ def throughput(n: int, crossover: float, count: int, repeats: int) -> None:
         edge = engine / (last.iterations.sum() * matrix.nnz) * 1e9
         errors = int(last.words.any(axis=1).sum())
         print(
-            f"{name:32}{rate:8.3f}{n * count / engine / 1e6:8.3f}{ratio:>7}{last.iterations.mean():12.1f}"
+            f"{name:42}{rate:8.3f}{n * count / engine / 1e6:8.3f}{ratio:>7}{last.iterations.mean():12.1f}"
             f"{edge:9.1f}{errors:>8} of {count}"
         )
 
@@ -184,6 +186,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=10_000, help="bits of a frame")
     parser.add_argument("--crossover", type=float, default=0.07)
     parser.add_argument("--words", type=int, default=20, help="frames to time")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--frames", type=int, default=500, help="frames to count errors of; 0: none")
     parser.add_argument("--frame-bits", type=int, default=504)
@@ -191,7 +194,7 @@ def main() -> None:
     options = parser.parse_args()
     if BpDecoder is None:
         print(MISSING)
-    throughput(options.n, options.crossover, options.words, options.repeats)
+    throughput(options.n, options.crossover, options.words, options.repeats, options.threads)
     if options.frames:
         error_rates(options.frame_bits, options.ratios, options.frames)
 
