@@ -9,19 +9,22 @@ another file. Here the stamp, and the directory, is one digest of every source f
 Numba and llvmlite and the name of the processor, so an edited or upgraded library never meets old code. The cache
 directory is the first of these that can be made private to this user and written: `FACTORGRAPH_EBM_CACHE_DIR`,
 `NUMBA_CACHE_DIR`, `XDG_CACHE_HOME`, `~/.cache`, the temporary directory. Where none is writable, kernels are compiled
-in each process and a warning says so once.
+in each process and a warning says so once. `KERNELS` lists all that a process knows, for `warmup.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import hashlib
 import os
 import pathlib
+import sys
 import tempfile
 import types
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 # Types of kernel arguments. Graph arrays are read-only; a writable array is accepted for a read-only argument.
@@ -39,6 +42,10 @@ SIZE = "uint64"
 INTEGER = "int64"
 REAL = "float64"
 NOTHING = "void"
+
+
+KERNELS: list[Kernel] = []
+"every kernel with a signature, drivers included, of the modules imported so far"
 
 
 class Kernel:
@@ -66,6 +73,12 @@ class Kernel:
         function.__dict__["kernel_signature"] = self.signature or ""
         return _compile(function, self.signature)
 
+    @property
+    def loaded(self) -> bool | None:
+        """Whether the compiled code came from the cache; None where the JIT is off."""
+        stats = getattr(self.compiled, "stats", None)
+        return None if stats is None else any(stats.cache_hits.values())
+
     @functools.cached_property
     def pointer(self) -> Any:
         """The compiled kernel as a value that drivers take in a tuple of pointers (see `Driver`)."""
@@ -78,9 +91,14 @@ class Kernel:
         return CompileResultWAP(result)
 
 
+def _declare(function: Callable[..., Any], signature: str) -> Kernel:
+    KERNELS.append(Kernel(function, signature))
+    return KERNELS[-1]
+
+
 def kernel(result: str, *arguments: str) -> Callable[[Callable[..., Any]], Kernel]:
     """Decorate a module-level function as a kernel with this one signature."""
-    return lambda function: Kernel(function, f"{result}({', '.join(arguments)})")
+    return lambda function: _declare(function, f"{result}({', '.join(arguments)})")
 
 
 def inlined(function: Callable[..., Any]) -> Kernel:
@@ -103,7 +121,7 @@ class Driver:
         functools.update_wrapper(self, function)
         pointer = f"FunctionType({pointed[0]}({', '.join(pointed[1:])}))"
         self.kernels = {
-            count: Kernel(function, f"{signature[0]}({', '.join((f'UniTuple({pointer}, {count})', *signature[1:]))})")
+            count: _declare(function, f"{signature[0]}({', '.join((f'UniTuple({pointer}, {count})', *signature[1:]))})")
             for count in POINTER_COUNTS
         }
 
@@ -175,6 +193,39 @@ def _pointers(kernels: Sequence[Kernel]) -> Pointers:
     return values
 
 
+_said: dict[str, object] = {}
+
+
+def first_time(what: str) -> bool:
+    """Whether this is the first time that the process would say this, whichever thread asks."""
+    token = object()
+    return _said.setdefault(what, token) is token
+
+
+def _say_compiling() -> None:
+    """Tell whoever sits at a terminal why the first answer takes seconds."""
+    # Standard error may be None, closed, an object of the user's, or a terminal that has gone.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        if sys.stderr.isatty() and first_time("compiling"):
+            directory = cache_directory()
+            where = "in each process: no cache" if directory is None else f"once; cached in {directory}"
+            sys.stderr.write(f"factorgraph_ebm: compiling kernels ({where})\n")
+            sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """Numba's modules and the compiler make millions of objects that stay: looking for cycles takes a tenth of it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_no_collections()
 def _compile(function: types.FunctionType, signature: str | None) -> Any:
     import numba  # at the first question, not at `import factorgraph_ebm`: it takes a quarter of a second
 
@@ -190,7 +241,9 @@ def _compile(function: types.FunctionType, signature: str | None) -> Any:
         if signature is None or numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
             return dispatcher
         cache = _cache_class()
-        if cache is not None:
+        if cache is None:
+            _say_compiling()
+        else:
             dispatcher._cache = cache(function)
         dispatcher.compile(signature)
         dispatcher.disable_compile()
@@ -200,7 +253,7 @@ def _compile(function: types.FunctionType, signature: str | None) -> Any:
 @functools.cache
 def _cache_class() -> Any:
     """A cache of Numba's that keeps its files in our directory, or None where there can be none."""
-    found = _cache_directory()
+    found = cache_directory()
     if found is None:
         return None
     directory: str = found
@@ -235,10 +288,13 @@ def _cache_class() -> Any:
         _impl_class = Implementation
 
         def _load_overload(self, signature: Any, target: Any) -> Any:
-            try:
-                return super()._load_overload(signature, target)  # type: ignore[no-untyped-call]
-            except Exception:  # a truncated or foreign file: compile again, and write over it
-                return None
+            found = None
+            # A truncated or foreign file: compile again, and write over it.
+            with contextlib.suppress(Exception):
+                found = super()._load_overload(signature, target)  # type: ignore[no-untyped-call]
+            if found is None:
+                _say_compiling()
+            return found
 
         def _save_overload(self, signature: Any, data: Any) -> None:
             try:
@@ -250,13 +306,14 @@ def _cache_class() -> Any:
                     self.flush()  # type: ignore[no-untyped-call]
                     super()._save_overload(signature, data)  # type: ignore[no-untyped-call]
             except OSError as error:
-                warnings.warn(f"kernel cache not written: {error}", RuntimeWarning)
+                if first_time("not written"):
+                    warnings.warn(f"kernel cache not written: {error}", RuntimeWarning)
 
     return Cache
 
 
 @functools.cache
-def _cache_directory() -> str | None:
+def cache_directory() -> str | None:
     environment = os.environ
     roots = [environment.get("FACTORGRAPH_EBM_CACHE_DIR"), environment.get("NUMBA_CACHE_DIR")]
     roots.append(environment.get("XDG_CACHE_HOME"))

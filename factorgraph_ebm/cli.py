@@ -1,4 +1,4 @@
-"""The command line: `factorgraph-ebm solve | info | demo`.
+"""The command line: `factorgraph-ebm solve | info | warmup | demo`.
 
 Exit codes: 0 answered, 2 bad input (one line on stderr), 3 proved infeasible. Energies are in nats. Cells are listed
 in the order of `graph.variables`, each in C order, so the answer about a UAI file is in that file's order.
@@ -20,11 +20,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 import factorgraph_ebm as fg
+from factorgraph_ebm._jit import cache_directory
 from factorgraph_ebm.compiler.parts import Sample
 from factorgraph_ebm.compiler.union import compile_union
 from factorgraph_ebm.formats.solution import marginal_rows, state_indices, write_solution
 from factorgraph_ebm.formats.text import bytes_in_words
 from factorgraph_ebm.graph.assignment import describe_cell
+from factorgraph_ebm.warmup import warm_up
 
 ANSWERED, BAD_INPUT, INFEASIBLE = 0, 2, 3
 TASKS = {
@@ -77,10 +79,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Ask a factor graph for its best assignment, its marginals or its partition function.",
         epilog="Exit codes: 0 answered, 2 bad input, 3 proved infeasible.",
     )
-    commands = parser.add_subparsers(required=True, metavar="solve | info | demo")
+    commands = parser.add_subparsers(required=True, metavar="solve | info | warmup | demo")
 
     solve = commands.add_parser("solve", help="answer a question about a model file", epilog=parser.epilog)
-    solve.add_argument("model", metavar="MODEL", help="a .uai, .fg, .bif or .fgz file, also with .gz")
+    solve.add_argument("model", metavar="MODEL", help="a .uai, .fg, .bif, .alist or .fgz file, also with .gz")
     solve.add_argument("--evidence", metavar="FILE", help="a UAI evidence file")
     tasks = "; ".join(f"{task}: {what}" for task, what in TASKS.items())
     solve.add_argument("--task", choices=TASKS, default="MAP", help=tasks)
@@ -94,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="describe a model file")
     info.add_argument("model", metavar="MODEL")
     info.set_defaults(command=_info)
+
+    warmup = commands.add_parser("warmup", help="compile every kernel ahead, into the cache")
+    warmup.set_defaults(command=_warmup)
 
     demo = commands.add_parser("demo", help="cut a person out of a photograph and write the pictures")
     demo.add_argument("--output", metavar="DIR", default="factorgraph-ebm-demo", help="default %(default)s")
@@ -242,6 +247,29 @@ def _histogram(numbers: Any) -> str:
     values, counts = np.unique(np.asarray(numbers, dtype=np.int64), return_counts=True)
     shown = [f"{value} ({count:,})" for value, count in zip(values[:SHOWN], counts[:SHOWN], strict=True)]
     return ", ".join(shown) + (f", ... up to {values[-1]}" if len(values) > SHOWN else "") or "none"
+
+
+def _warmup(parsed: argparse.Namespace) -> int:
+    if cache_directory() is None:  # the warning has said so, and what to do
+        return BAD_INPUT
+    shows = sys.stderr.isatty()
+
+    def report(done: int, total: int, name: str) -> None:
+        print(f"\r{done} of {total} kernels: {name[:40]:40}", end="", file=sys.stderr, flush=True)
+
+    start = time.perf_counter()
+    try:
+        warmed = warm_up(report if shows else None)
+    finally:
+        if shows:
+            print(f"\r{'':64}\r", end="", file=sys.stderr, flush=True)
+    seconds = time.perf_counter() - start
+    if warmed.compiled + warmed.loaded == 0:
+        print("nothing to compile: NUMBA_DISABLE_JIT is set")
+    else:
+        print(f"{warmed.compiled} kernels compiled and {warmed.loaded} found in the cache, in {seconds:.1f} s")
+        print(f"cache: {warmed.directory}")
+    return ANSWERED
 
 
 def _demo(parsed: argparse.Namespace) -> int:

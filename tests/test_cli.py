@@ -3,14 +3,18 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from terminal import run_at_terminal
 
 import factorgraph_ebm as fg
+from factorgraph_ebm._jit import cache_directory
 from factorgraph_ebm.cli import main
+from factorgraph_ebm.warmup import all_kernels
 
 # Two cells: x0 has potentials 1 and 3, and x1 (of three states) agrees with x0 at odds of 2 to 1.
 CHAIN = "MARKOV\n2\n2 3\n2\n1 0\n2 0 1\n\n2\n 1 3\n\n6\n 2 1 1\n 1 2 1\n"
@@ -197,6 +201,35 @@ def test_info_says_forest_or_not(file, capsys):
     assert "bytes" in rows["memory"]
     assert main(["info", file("loop.uai", LOOP)]) == 0
     assert "no: it has loops" in capsys.readouterr().out
+
+
+def test_warmup_compiles_everything(capsys):
+    """Here, or found in the cache; then another process compiles nothing, and a terminal sees how far it is."""
+    assert main(["warmup"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    if out == "nothing to compile: NUMBA_DISABLE_JIT is set\n":
+        return
+    counts = re.match(r"(\d+) kernels compiled and (\d+) found in the cache, in \d+\.\d s\ncache: (.+)\n$", out)
+    total = int(counts[1]) + int(counts[2])
+    assert total == len(all_kernels())
+    code, out, seen = run_at_terminal([sys.executable, "-m", "factorgraph_ebm.cli", "warmup"])
+    assert code == 0
+    assert out.startswith(f"0 kernels compiled and {total} found in the cache, in ")
+    assert out.endswith(f"cache: {counts[3]}\n")
+    assert seen.count(f" of {total} kernels: ") == total and seen.endswith(" \r") and "\n" not in seen
+
+
+def test_warmup_without_a_cache_is_exit_code_2(monkeypatch, capsys):
+    monkeypatch.setattr("factorgraph_ebm._jit._is_private_and_writable", lambda directory: False)
+    cache_directory.cache_clear()
+    try:
+        assert main(["warmup"]) == 2
+    finally:
+        cache_directory.cache_clear()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1 and "FACTORGRAPH_EBM_CACHE_DIR" in err
 
 
 def test_as_a_program(file):

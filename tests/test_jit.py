@@ -13,9 +13,11 @@ import sys
 
 import numpy as np
 import pytest
+from terminal import run_at_terminal
 
 import factorgraph_ebm as fg
 from factorgraph_ebm import _jit
+from factorgraph_ebm.warmup import all_kernels
 
 # One small kernel with a callee in another file: potts_min asks `is_target` of message_kernels.py for what to write.
 # Prints its two messages, and whether it came from the cache.
@@ -35,6 +37,34 @@ print(json.dumps({
     "warnings": [str(w.message) for w in said], "package": __import__("factorgraph_ebm").__file__,
 }))
 """
+# A package of the same name with two files of kernels: a tenth of a second to compile, where the library takes one.
+SMALL = {
+    "callee": """
+from factorgraph_ebm._jit import inlined
+@inlined
+def twice(x):
+    return x + x
+""",
+    "caller": """
+from factorgraph_ebm._jit import REAL, driver, kernel
+from factorgraph_ebm.callee import twice
+@kernel(REAL, REAL)
+def double(x):
+    return twice(x)
+@driver((REAL, REAL), REAL, REAL)
+def apply(kernels, x):
+    return x + kernels[0](x)
+""",
+}
+ASK_SMALL = """
+import json, warnings
+from factorgraph_ebm._jit import pointers
+from factorgraph_ebm.caller import apply, double
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    answers = [double(3.0), apply(pointers([double]), 3.0)]
+print(json.dumps({"answers": answers, "warnings": [str(w.message) for w in said]}))
+"""
 RIGHT = [2.0, 0.0, 2.0, 0.0, 1.0, 2.0]
 NOWHERE = "/dev/null/nowhere"  # not a directory: root cannot write there either
 
@@ -49,6 +79,18 @@ def package(tmp_path_factory):
         yield copy
 
 
+def small_package(package, folder):
+    """Make SMALL with the library's own `_jit` and `warmup`; return the folder to import it from."""
+    copy = folder / "small" / "factorgraph_ebm"
+    copy.mkdir(parents=True)
+    (copy / "__init__.py").write_text("")
+    for name in ("_jit", "warmup"):
+        shutil.copy(package / f"{name}.py", copy)
+    for name, text in SMALL.items():
+        (copy / f"{name}.py").write_text(text)
+    return copy.parent
+
+
 def start(program=ASK, **changes):
     """A process with this one's environment, less what says where a cache may be, with `changes` (None: unset)."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "XDG_", "FACTORGRAPH_"))}
@@ -60,6 +102,7 @@ def start(program=ASK, **changes):
 def finish(process):
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
+    assert errors == ""
     return json.loads(out)
 
 
@@ -108,22 +151,57 @@ def test_an_edited_callee_in_another_file_is_compiled_again(package, filled, tmp
     assert after["answer"] == [-1.0] * 3 + RIGHT[3:]  # the first slot is no target any more
 
 
-def test_truncated_files_are_healed(filled, tmp_path):
+@pytest.mark.parametrize("instead", ["None", "object()", "open(os.devnull, 'w')"])
+def test_a_standard_error_that_is_none(package, tmp_path, instead):
+    """None, as under pythonw; an object that knows nothing of terminals; a file that is closed."""
+    closed = "\nif hasattr(sys.stderr, 'close'): sys.stderr.close()\n"
+    program = f"import os, sys; sys.stderr = {instead}{closed}{ASK_SMALL}\nsys.stderr = sys.__stderr__"
+    found = ask(program, PYTHONPATH=small_package(package, tmp_path), FACTORGRAPH_EBM_CACHE_DIR=tmp_path / "cache")
+    assert found["answers"] == [6.0, 9.0]
+
+
+@pytest.mark.parametrize("left", [0, 100], ids=["empty", "cut short"])
+def test_truncated_files_are_healed(filled, tmp_path, left):
     cache = shutil.copytree(filled, tmp_path / "cache")
     for suffix in (".nbc", ".nbi"):
         for path in files(cache, f"*{suffix}"):
-            path.write_bytes(path.read_bytes()[:100])
+            path.write_bytes(path.read_bytes()[:left])
         healed = ask(FACTORGRAPH_EBM_CACHE_DIR=cache)
         assert (healed["answer"], healed["hits"]) == (RIGHT, 0)
     assert ask(FACTORGRAPH_EBM_CACHE_DIR=cache)["hits"] == 1
 
 
-def test_eight_processes_on_an_empty_cache(tmp_path):
-    running = [start(FACTORGRAPH_EBM_CACHE_DIR=tmp_path) for _ in range(8)]
+def test_sixteen_processes_on_an_empty_cache(package, tmp_path):
+    """All compile the same kernels and write the same files at once."""
+    site = small_package(package, tmp_path)
+    cache = tmp_path / "cache"
+    running = [start(ASK_SMALL, PYTHONPATH=site, FACTORGRAPH_EBM_CACHE_DIR=cache) for _ in range(16)]
     found = [finish(process) for process in running]
-    assert [f["answer"] for f in found] == [RIGHT] * 8
-    assert [f["warnings"] for f in found] == [[]] * 8
-    assert [p.suffix for p in files(tmp_path)] == [".nbc", ".nbi"]
+    assert found == [{"answers": [6.0, 9.0], "warnings": []}] * 16
+    assert [p.suffix for p in files(cache)] == [".nbc", ".nbi"] * 2
+    again = ask(f"{ASK_SMALL}\nassert double.loaded", PYTHONPATH=site, FACTORGRAPH_EBM_CACHE_DIR=cache)
+    assert again["answers"] == [6.0, 9.0]
+
+
+def test_a_terminal_is_told_once_that_kernels_are_compiled(package, tmp_path):
+    """And only where they are: not from a full cache, and nothing where standard error is a pipe (`finish`)."""
+    cache = tmp_path / "cache"
+    environment = {**os.environ, "PYTHONPATH": small_package(package, tmp_path), "FACTORGRAPH_EBM_CACHE_DIR": cache}
+    command = [sys.executable, "-P", "-c", ASK_SMALL]
+    told, untold, nowhere = (
+        run_at_terminal(command, env={k: str(v) for k, v in environment.items()}),
+        run_at_terminal(command, env={k: str(v) for k, v in environment.items()}),
+        run_at_terminal(
+            [*command[:-1], f"import tempfile; tempfile.tempdir = {NOWHERE!r}\n{ASK_SMALL}"],
+            env={k: str(v) for k, v in environment.items() if "CACHE" not in k} | {"HOME": NOWHERE},
+        ),
+    )
+    assert [code for code, _, _ in (told, untold, nowhere)] == [0] * 3
+    (line,) = told[2].splitlines()
+    assert line.startswith("factorgraph_ebm: compiling kernels (once; cached in ") and str(cache) in line
+    assert untold[2] == ""
+    (line,) = nowhere[2].splitlines()
+    assert line == "factorgraph_ebm: compiling kernels (in each process: no cache)"
 
 
 def test_the_first_question_from_eight_threads(filled):
@@ -199,6 +277,46 @@ def test_somebody_else_s_directory_is_not_trusted(filled, tmp_path):
     found = ask(FACTORGRAPH_EBM_CACHE_DIR=first, NUMBA_CACHE_DIR=second)
     assert (found["answer"], found["hits"]) == (RIGHT, 0)
     assert len(files(second)) == 2
+
+
+# Compiled ahead.
+
+
+def test_warming_up_finds_whatever_is_declared(package, tmp_path):
+    """A kernel in a new file joins by existing, and a package that is not installed is none of our business."""
+    site = small_package(package, tmp_path)
+    (site / "factorgraph_ebm" / "plots").mkdir()
+    (site / "factorgraph_ebm" / "plots" / "__init__.py").write_text("import a_package_that_is_not_installed\n")
+    warm = """
+import json
+from factorgraph_ebm.warmup import warm_up
+said = []
+warmed = warm_up(lambda *place: said.append(place))
+print(json.dumps({"compiled": warmed.compiled, "loaded": warmed.loaded, "in": warmed.directory, "said": said}))
+"""
+    places = {"PYTHONPATH": site, "FACTORGRAPH_EBM_CACHE_DIR": tmp_path / "cache"}
+    first, second = ask(warm, **places), ask(warm, **places)
+    assert (first["compiled"], first["loaded"]) == (4, 0)  # the kernel, and its driver for each length
+    assert (second["compiled"], second["loaded"]) == (0, 4)
+    assert first["said"] == [[0, 4, "double"], *([n, 4, "apply"] for n in (1, 2, 3))]
+    assert str(files(tmp_path / "cache")[0].parent) == first["in"]
+    (site / "factorgraph_ebm" / "plots" / "new.py").write_text(SMALL["caller"])
+    (site / "factorgraph_ebm" / "plots" / "__init__.py").write_text("")
+    third = ask(warm, **places)  # other sources: another cache
+    assert (third["compiled"], third["loaded"]) == (8, 0)
+    (site / "factorgraph_ebm" / "broken.py").write_text("import factorgraph_ebm.gone\n")
+    broken = start(warm, **places)
+    assert "No module named 'factorgraph_ebm.gone'" in broken.communicate(timeout=120)[1] and broken.returncode
+
+
+def test_every_kernel_of_the_library_is_listed():
+    listed = {id(kernel) for kernel in all_kernels()}
+    modules = [module for name, module in sys.modules.items() if name.startswith("factorgraph_ebm.")]
+    declared = [value for module in modules for value in vars(module).values()]
+    kernels = [v for v in declared if isinstance(v, _jit.Kernel) and v.signature is not None]
+    kernels += [k for v in declared if isinstance(v, _jit.Driver) for k in v.kernels.values()]
+    assert {id(kernel) for kernel in kernels} == listed
+    assert {"pair_sum", "run_steps", "incidence"} <= {kernel.name for kernel in kernels}
 
 
 # With the JIT off the same code runs as Python.

@@ -3,6 +3,7 @@
     .uai   UAI competitions: MARKOV and BAYES            read, write
     .fg    libDAI                                         read, write
     .bif   Bayesian networks with names                   read
+    .alist MacKay: parity-check matrices                  read, write what is Parity
     .fgz   the library's own: every structure, lossless   read, write
 
 To add one: a module with `read(path)` and, if it can, `write(graph, path, *, parameters)`, and a line in FORMATS.
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy.typing as npt
 
 from factorgraph_ebm.errors import FormatError
-from factorgraph_ebm.formats import bif, fg, native, uai
+from factorgraph_ebm.formats import alist, bif, fg, native, uai
 from factorgraph_ebm.formats.evidence import read_evidence
 from factorgraph_ebm.formats.solution import Solution, marginal_rows, read_solution, state_indices, write_solution
 from factorgraph_ebm.formats.text import PathLike
@@ -41,9 +42,12 @@ class Format(NamedTuple):
     read: Callable[[PathLike], FactorGraph]
     write: Callable[..., None] | None = None
     lossless: bool = False
+    only: str | None = None
+    "the one structure that such files hold; None: any, through its table"
 
 
 FORMATS: dict[str, Format] = {
+    ".alist": Format(alist.read, alist.write, only="Parity"),
     ".bif": Format(bif.read),
     ".fg": Format(fg.read, fg.write),
     ".fgz": Format(native.read, native.write, lossless=True),
@@ -66,12 +70,13 @@ def read(path: PathLike) -> FactorGraph:
 
     Parameters
     ----------
-    path : .uai, .fg (libDAI), .bif or .fgz (the library's own), each also with .gz
+    path : .uai, .fg (libDAI), .bif, .alist or .fgz (the library's own), each also with .gz
 
     Returns
     -------
     FactorGraph : from .uai and .fg one output array "x" of shape (n,) and one Table with members; from .bif variables
-        and factors by name; from .fgz what was written. Energies in nats, -log p.
+        and factors by name; from .alist output "bits" of shape (n,) and one Parity "checks", whose `members` are the
+        parity-check matrix; from .fgz what was written. Energies in nats, -log p.
 
     Raises
     ------
@@ -96,7 +101,7 @@ def write(graph: FactorGraph, path: PathLike, *, parameters: Mapping[str, npt.Ar
     Parameters
     ----------
     path : .fgz keeps everything; .uai and .fg hold the tables of the factors, cells numbered in the order of
-        `graph.variables`; .uai.gz and .fg.gz are packed
+        `graph.variables`; .alist holds parity checks alone; .uai.gz, .fg.gz and .alist.gz are packed
     parameters : name -> array of exact shape, bound in .uai and .fg; else initial values.
         In .fgz they become the initial values.
 

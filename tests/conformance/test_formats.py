@@ -13,7 +13,7 @@ from strategies import case_of
 import factorgraph_ebm as fg
 from factorgraph_ebm.formats import FORMATS
 
-LOSSY = sorted(suffix for suffix, format in FORMATS.items() if format.write and not format.lossless)
+LOSSY = sorted(suffix for suffix, format in FORMATS.items() if format.write and not (format.lossless or format.only))
 LOSSLESS = sorted(suffix for suffix, format in FORMATS.items() if format.write and format.lossless)
 KINDS = ["normal", "integer", "forbidden", "integer forbidden", "tied", "denormal"]
 BLOCK = 60

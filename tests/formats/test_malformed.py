@@ -85,6 +85,33 @@ MALFORMED = [
         "1\n\n2\n0 1\n1000000 1000000\n0",
         r"line 3: the table of factor 0 .* 8,000,000,000,000 bytes \(7.28 TiB\)",
     ),
+    # alist
+    (".alist", "", r"line 1: the file ends where the number of columns should come"),
+    (".alist", "# nothing\n3", r"line 2: the file ends where the number of rows should come"),
+    (".alist", "3 x", r'line 1: expected the number of rows \(an integer >= 0\), found "x"'),
+    (".alist", "3 1\n1 3\n1 1", "line 1: 3 columns and 1 rows have a degree each, but the file has 6 words"),
+    (".alist", "999999999999 1\n1 3", "line 1: 999,999,999,999 columns and 1 rows"),
+    (".alist", "2 1\n1 2\n1 2\n2\n1\n1\n1 2", "line 3: column 2 has degree 2, and the greatest is said to be 1"),
+    (".alist", "2 1\n1 1\n1 1\n2\n1\n1\n1 2", "line 4: row 1 has degree 2, and the greatest is said to be 1"),
+    (".alist", "2 1\n1 2\n1 0\n2\n1\n\n1 2", "line 4: the rows have 2 ones by their degrees, and the columns 1"),
+    (".alist", "2 1\n1 2\n1 1\n2\n1\n-1\n1 2", 'line 6: expected a number of the list .*, found "-1"'),
+    (".alist", "2 1\n1 2\n1 1\n2\n1\n0\n1 2", "line 6: column 2 has degree 1, but lists 0 before a 0"),
+    (".alist", "2 1\n1 2\n1 1\n2\n1\n1\n1 0", "line 7: row 1 has degree 2, but lists 1 before a 0"),
+    (".alist", "2 1\n1 2\n1 1\n2\n1\n2\n1 2", r"line 6: column 2 lists row 2, but there are 1 \(1-1\)"),
+    (".alist", "2 1\n1 2\n1 1\n2\n1\n1\n1 3", r"line 7: row 1 lists column 3, but there are 2 \(1-2\)"),
+    (".alist", "2 1\n1 2\n1 1\n2\n1\n1\n1 1", "line 7: row 1 lists column 1 twice"),
+    (".alist", "2 1\n1 2\n1 1\n2\n1\n1\n1", "line 7: the file ends where an entry of row 1 should come"),
+    (".alist", "2 1\n1 2\n1 1\n2\n1\n1\n1 2\n\n2", 'line 9: the file goes on after the last list: "2"'),
+    (
+        ".alist",
+        "2 2\n1 1\n1 1\n1 1\n1\n2\n2\n1",
+        "line 5: column 1 lists row 1, but row 1 does not list column 1",
+    ),
+    (
+        ".alist",
+        "3 2\n1 2\n1 1 1\n2 1\n1\n1\n1\n1 2\n3",
+        "line 7: column 3 lists row 1, but row 1 does not list column 3",
+    ),
     # BIF
     (".bif", "graph { }", 'line 1: expected "network", "variable" or "probability", found "graph"'),
     (".bif", "network n {", 'line 1: the file ends where "}" should come'),
@@ -129,11 +156,11 @@ def test_malformed(tmp_path, suffix, text, message):
 
 @pytest.mark.parametrize("name", ["m", "m.txt", "m.gz", "m.uai.zip"])
 def test_unknown_suffix(tmp_path, name):
-    with pytest.raises(fg.FormatError, match=r"ends in \.bif, \.fg, \.fgz, \.uai"):
+    with pytest.raises(fg.FormatError, match=r"ends in \.alist, \.bif, \.fg, \.fgz, \.uai"):
         fg.read(tmp_path / name)
 
 
-@pytest.mark.parametrize("suffix", [".uai", ".fg", ".bif", ".fgz"])
+@pytest.mark.parametrize("suffix", [".uai", ".fg", ".bif", ".fgz", ".alist"])
 def test_missing_file(tmp_path, suffix):
     with pytest.raises(FileNotFoundError):
         fg.read(tmp_path / f"m{suffix}")
@@ -152,6 +179,7 @@ def test_gzip_bomb(tmp_path, monkeypatch):
 GOOD = {
     ".uai": b"MARKOV\n3\n2 3 1\n3\n2 1 0\n0\n1 2\n\n6\n1 2 3 4 5 6\n\n1\n0.5\n\n1\n0\n",
     ".fg": b"# c\n2\n\n2\n9 2\n3 2\n3\n0 0.5\n5 0.25\n1 4\n\n1\n40\n2\n0\n",
+    ".alist": b"# c\n3 2\n2 3\n1 2 1\n1 3\n1 0\n1 2\n2 0\n1 0 0\n1 2 3\n",
     ".bif": (BIF + P_A + "probability ( b | a ) { (x) 1, 0; default 0.5, 0.5; }").encode(),
 }
 
