@@ -33,6 +33,8 @@ from factorgraph_ebm.factors import (
     Potts,
     Product,
     Table,
+    TruncatedLinear,
+    TruncatedQuadratic,
 )
 from factorgraph_ebm.graph import Computed, FactorGraph, Linear, Parameter, Variable, latent, observed, output, union
 
@@ -98,6 +100,8 @@ __all__ = [
     "ScopeError",
     "Status",
     "Table",
+    "TruncatedLinear",
+    "TruncatedQuadratic",
     "Variable",
     "VariableError",
     "WidthTooLargeError",

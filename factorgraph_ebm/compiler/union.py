@@ -112,7 +112,8 @@ class Union:
             offset = _rows(piece.offset, contribution.rows)
             if factor.reads_table:
                 return EnginePart(part, "Table", offset, contribution.strides, 0)
-            constant = self._constants_of(tuple(factor.kernel_constants(part.states).tolist()))
+            constants = factor.variant(piece.variant).kernel_constants(part.states)
+            constant = self._constants_of(tuple(constants.tolist()))
             return EnginePart(part, factor.kind, offset, (0,) * len(part.states), constant)
         sources = [(self._pieces[c.piece].offset, c.given) for c in part.contributions]
         shared = all(isinstance(offset, int) and not given for offset, given in sources)
@@ -228,7 +229,8 @@ class Union:
                     slot = group.factors[j].slots[0]
                     out = region.reshape(group.rows, group.row_size)
                     slot.source.numbers(values[int(group.samples[j])], slice(0, group.rows), out)
-                    if not region.min() > -np.inf:
+                    least = region.min()
+                    if not least > -np.inf or least < group.factor.least_number:
                         group.factors[j].check_numbers(region.reshape(slot.source.shape))
         unary = np.zeros(self.compiled.unary_size)
         self._refuse_overflow(store)

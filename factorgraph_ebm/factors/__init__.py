@@ -15,6 +15,8 @@ from factorgraph_ebm.factors.parity import Parity
 from factorgraph_ebm.factors.potts import Potts
 from factorgraph_ebm.factors.product import Product
 from factorgraph_ebm.factors.table import Table
+from factorgraph_ebm.factors.truncated_linear import TruncatedLinear
+from factorgraph_ebm.factors.truncated_quadratic import TruncatedQuadratic
 from factorgraph_ebm.graph.declaration import Factor
 
 STRUCTURES: dict[str, type[Factor]] = {
@@ -29,6 +31,8 @@ STRUCTURES: dict[str, type[Factor]] = {
     "Potts": Potts,
     "Product": Product,
     "Table": Table,
+    "TruncatedLinear": TruncatedLinear,
+    "TruncatedQuadratic": TruncatedQuadratic,
 }
 
 __all__ = [
@@ -44,4 +48,6 @@ __all__ = [
     "Potts",
     "Product",
     "Table",
+    "TruncatedLinear",
+    "TruncatedQuadratic",
 ]

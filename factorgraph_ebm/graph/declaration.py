@@ -42,6 +42,8 @@ class Factor:
     kind: ClassVar[str]
     reads_table: ClassVar[bool] = False
     "whether the numbers of a factor are its table, entry by entry"
+    least_number: ClassVar[float] = -math.inf
+    "bound numbers below this are refused by `check_numbers`"
 
     name: str | None
     scope: Scope
@@ -136,6 +138,19 @@ class Factor:
     ) -> Floats:
         """Return the energies of such factors in the `chosen` states (slots, n)."""
         raise NotImplementedError
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """What the declaration says besides scope and numbers: keyword -> array, or list of rows of labels."""
+        return {}
+
+    def variants(self) -> Ints | None:
+        """Return which factors have equal constants, (size,), numbered from 0; None: all have."""
+        return None
+
+    def variant(self, number: int) -> "Factor":
+        """Return the declaration whose constants are those of one variant: it is asked for tables and constants."""
+        return self
 
     def amplification(self, state_shape: tuple[int, ...]) -> float:
         """Return the largest factor, at least 1, by which a number enters an energy."""

@@ -35,6 +35,12 @@ EXAMPLES = {
     "And": lambda scope, states, lead, rng: fg.And(scope),
     "Implies": lambda scope, states, lead, rng: fg.Implies(scope),
     "Parity": lambda scope, states, lead, rng: fg.Parity(scope),
+    "TruncatedLinear": lambda scope, states, lead, rng: fg.TruncatedLinear(
+        scope, weight=forbid(rng.exponential(size=lead), rng), limit=rng.choice([0.0, 1.0, 1.5, np.inf], size=lead)
+    ),
+    "TruncatedQuadratic": lambda scope, states, lead, rng: fg.TruncatedQuadratic(
+        scope, weight=forbid(rng.exponential(size=lead), rng), limit=rng.choice([0.0, 1.0, 4.5, np.inf], size=lead)
+    ),
 }
 MANY = (2, 3, 5)
 ARITIES = {
@@ -49,6 +55,8 @@ ARITIES = {
     "And": MANY,
     "Implies": (2,),
     "Parity": MANY,
+    "TruncatedLinear": (2,),
+    "TruncatedQuadratic": (2,),
 }
 DOMAINS = [
     {"n_states": 2},

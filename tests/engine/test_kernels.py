@@ -15,6 +15,8 @@ from factorgraph_ebm.factors.message_kernels import LARGEST, SMALLEST
 from factorgraph_ebm.factors.potts import potts_min, potts_sum
 from factorgraph_ebm.factors.product import product_min, product_sum
 from factorgraph_ebm.factors.table_kernels import pair_min, pair_sum, table_min, table_mixed, table_sum
+from factorgraph_ebm.factors.truncated_linear import truncated_linear_min, truncated_linear_sum
+from factorgraph_ebm.factors.truncated_quadratic import truncated_quadratic_min, truncated_quadratic_sum
 from factorgraph_ebm.inference.passing import weights
 
 PAIRS = [(2, 2), (2, 3), (5, 2), (1, 4), (3, 1), (1, 1), (7, 16), (45, 26)]
@@ -178,6 +180,35 @@ def test_potts(k, kind, shared, rng):
         tables = np.where(np.eye(k, dtype=bool), 0.0, np.broadcast_to(penalty, n)[:, None, None])
         check(run, potts_min, tables, incoming, [False] * 2)
         check(run, potts_sum, tables, incoming, [True] * 2)
+
+
+TRUNCATED = [
+    (truncated_linear_min, truncated_linear_sum, np.positive),
+    (truncated_quadratic_min, truncated_quadratic_sum, np.square),
+]
+
+
+@pytest.mark.parametrize("kind", ["normal", "forbidden", "wide", "apart", "huge"])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 8, 16, 33, 70])
+@pytest.mark.parametrize("least, summed, distance", TRUNCATED, ids=["linear", "quadratic"])
+def test_truncated_distances(least, summed, distance, k, kind, rng):
+    """Few factors and many, limits of every reach: none, next to none, a band, all but the corners, all."""
+    steps = distance(abs(np.subtract.outer(np.arange(float(k)), np.arange(k))))
+    for reach in sorted({0, 1, 2, k // 2, k - 3, k - 2, k - 1, k} & set(range(k + 1))):
+        for n, shared in [(5, True), (7, False), (70, False), (9, True)]:
+            least_limit = float(distance(reach))
+            limit = rng.choice([least_limit, least_limit + 0.5, np.inf if reach >= k - 1 else 0.3])
+            weight = abs(draw_energies(rng, 1 if shared else n, kind))
+            weight[rng.random(len(weight)) < 0.1] = 0.0
+            incoming = draw_messages(rng, n, (k, k), kind)
+            constants = [limit, np.count_nonzero(steps[0] <= limit) - 1]
+            run = Run((k, k), incoming, [9.0, *weight], 1 + np.arange(len(weight)), shared, (0, 0), constants)
+            truncated = np.minimum(steps, limit)
+            with np.errstate(invalid="ignore"):
+                tables = np.broadcast_to(weight, n)[:, None, None] * truncated
+            tables[:, truncated == 0.0] = 0.0
+            check(run, least, tables, incoming, [False] * 2)
+            check(run, summed, tables, incoming, [True] * 2)
 
 
 @pytest.mark.parametrize("kind", ["normal", "forbidden", "wide", "apart", "huge"])
