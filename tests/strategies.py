@@ -230,12 +230,15 @@ class Drawing:
             kinds += ["Cardinality"]
             if "forbidden" in self.kind:
                 kinds += [dice.pick(LOGIC)] + ["Implies"] * (len(views) == 2)
+        kinds += ["SparseTable"]
         kind = dice.pick(kinds)
         name = {"name": f"factor {len(self.factors)}"} if dice.chance(40) else {}
         if kind == "Table":
             self.factors.append(fg.Table(scope, energies=self.numbers(group, tuple(states)), **options, **name))
         elif kind == "Potts":
             self.factors.append(fg.Potts(scope, penalty=self.numbers(group, ()), **options, **name))
+        elif kind == "SparseTable":
+            self.factors.append(self.sparse(scope, views, options | name, group, tuple(states)))
         elif kind in ("TruncatedLinear", "TruncatedQuadratic"):
             limits = [0.0, 1.0, 2.0, math.inf] if whole else [0.0, 0.5, 1.0, 1.7, 2.0, 4.0, math.inf]
             limit = dice.generator().choice(limits, dice.pick([(), group]))
@@ -252,6 +255,29 @@ class Drawing:
         """Has every cell two states?"""
         domain = self.domain(view)
         return domain == 2 or (isinstance(domain, tuple) and len(domain) == 2)
+
+    def sparse(
+        self, scope: Any, views: list[Any], options: dict[str, Any], group: tuple[int, ...], states: tuple[int, ...]
+    ) -> Any:
+        """Some configurations, or all where nothing else would be forbidden, in the words of the variables."""
+        dice, rng = self.dice, self.dice.generator()
+        entries = math.prod(states)
+        count = entries
+        otherwise = math.inf
+        if "forbidden" in self.kind or dice.chance(50):
+            count = dice.integer(0, entries)
+            if "forbidden" not in self.kind or dice.chance(30):
+                otherwise = float(self.array((), finite=True))
+        listed = np.array(np.unravel_index(rng.permutation(entries)[:count], states), int).reshape(len(states), count)
+        columns = [
+            column.tolist() if view.states is None else [view.states[state] for state in column]
+            for view, column in zip(views, listed, strict=True)
+        ]
+        rows: Any = [list(row) for row in zip(*columns, strict=True)] if states else [[]] * count
+        if all(view.states is None for view in views):
+            rows = listed.T
+        energies = self.numbers(group, (count,))
+        return fg.SparseTable(scope, rows, energies, otherwise, **options)
 
     @staticmethod
     def domain(view: Any) -> Any:

@@ -90,7 +90,7 @@ def test_plain_draws_cover_what_they_should():
     loopy = [not is_forest(c.graph, c.known) for c in drawn]
     assert sum(loopy) > 40
     kinds = {f.kind for c in drawn for f in c.graph.factors}
-    assert kinds >= {"Table", "Potts", "Product", "TruncatedLinear", "TruncatedQuadratic"}
+    assert kinds >= {"Table", "Potts", "Product", "SparseTable", "TruncatedLinear", "TruncatedQuadratic"}
     assert any(not c.graph.variables for c in drawn)
     assert any(f.size == 0 for c in drawn for f in c.graph.factors)
     assert any(f.scope.ragged for c in drawn for f in c.graph.factors)

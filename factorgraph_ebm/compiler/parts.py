@@ -296,13 +296,13 @@ def parts_of(number: int, piece: Piece, g: Group, cells: Cells, *, fold: bool) -
         shape = tuple(k[s] for s in slots)
         distinct = len(slots) + len(given) == arity
         in_place = (g.factor.reads_table and not given) or (
-            distinct and not given and bool(g.factor.slots) and g.factor.message_kernels(shape) is not None
+            distinct and not given and bool(g.factor.slots) and g.factor.reads_in_place(shape)
         )
         direct = in_place and (len(slots) >= 2 or (not fold and len(slots) == 1))
         remaining = None
         if not direct and distinct and not g.factor.reads_table:
             remaining = g.factor.remaining(piece.shape, tuple(slots), given)
-            if remaining is not None and len(slots) < 2 and remaining.rows is None:
+            if remaining is not None and len(slots) < 2 and not (remaining.rows or remaining.picks):
                 remaining = None  # its few entries are picked from the compact map
         is_table = g.factor.reads_table or not (direct or remaining is not None)
         mergeable = is_table or (

@@ -201,10 +201,13 @@ class Union:
         given = cells if c.rows is None else cells[:, c.rows]
         target = target.astype(np.int64)
         remaining = part.remaining
-        if remaining is not None and remaining.rows is not None:
+        if remaining is not None and (remaining.rows or remaining.picks):
             nothing = np.zeros(0, np.int64)
             given = given[:, : len(target)]  # a row that all share is made once
-            return Fold(to_unary, target, source, nothing, given, (), constants_map(np.zeros(0)), remaining.rows)
+            return Fold(
+                to_unary, target, source, nothing, given, (), constants_map(np.zeros(0)), remaining.rows,
+                remaining.picks,
+            )  # fmt: skip
         self._refuse_size(c)
         table, _ = compact_of(self.groups[piece.group], piece)
         if remaining is None:

@@ -114,6 +114,10 @@ class Factor:
         """Return the `MessageKernels` for slots of so many states; None: by a table made when numbers are bound."""
         return None
 
+    def reads_in_place(self, states: tuple[int, ...]) -> bool:
+        """Return whether these kernels answer for this declaration."""
+        return self.message_kernels(states) is not None
+
     @staticmethod
     def row_size(states: tuple[int, ...], constants: Floats) -> int:
         """Return how many numbers the kernels read of each factor."""
@@ -256,7 +260,7 @@ class Factor:
         """
         numbers, row = self.number_rows(values), self.row_of()
         if self.state_shape is not None:
-            return self._energies(numbers, row, states, self.state_shape) if self.size else np.zeros(0)
+            return self.energies_at(numbers, row, states, self.state_shape) if self.size else np.zeros(0)
         start, _ = self.scope.ragged_cells({v.name: 0 for v in self.scope.variables})
         groups: dict[tuple[int, ...], list[int]] = {}
         for factor, shape in enumerate(self.factor_state_shapes()):
@@ -265,10 +269,10 @@ class Factor:
         for shape, listed in groups.items():
             members = np.array(listed)
             columns = states[start[members] + np.arange(len(shape))[:, None]]
-            energies[members] = self._energies(numbers, row[members], columns, shape)
+            energies[members] = self.energies_at(numbers, row[members], columns, shape)
         return energies
 
-    def _energies(
+    def energies_at(
         self,
         numbers: Floats,
         row: npt.NDArray[np.int64],

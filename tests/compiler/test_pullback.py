@@ -39,6 +39,9 @@ DECLARATIONS = {
         fg.TruncatedLinear([y[1:], y[:-1]], weight=square(bank[:, 0, 1]), limit=[1.0, 0.5, np.inf, 1.0]),
         fg.TruncatedQuadratic([y[2:], y[:-2]], weight=square(w[2]), limit=[2.5, 1.0, 2.5]),
     ],
+    "listed rows": lambda y: [
+        fg.SparseTable([y[1:], y[:-1]], [[0, 2], [1, 1], [2, 0]], energies=bank[:, 1], otherwise=0.5)
+    ],
     "Linear dense": lambda y: [fg.Table([y], energies=fg.Linear(FEATURES, theta))],
     "Linear sparse": lambda y: [fg.Table([y], energies=fg.Linear(SPARSE, theta))],
     "Linear observed": lambda y: [fg.Table([y], energies=fg.Linear(x, theta))],

@@ -27,6 +27,12 @@ def declarations(scope, arity, n, k, rng):
         weight = rng.normal(size=lead) / k**arity
         yield f"Table, {how}", fg.Table(scope, energies=tables), tables
         each = (..., *[None] * arity)
+        listed = rng.choice(k**arity, size=-(-(k**arity) // 2), replace=False)
+        energies = rng.normal(size=(*lead, len(listed)))
+        tables = np.full((*lead, k**arity), np.inf)
+        tables[..., listed] = energies
+        rows = np.array(np.unravel_index(listed, (k,) * arity)).T
+        yield f"SparseTable, {how}", fg.SparseTable(scope, rows, energies), tables.reshape(*lead, *(k,) * arity)
         yield f"Product, {how}", fg.Product(scope, weight=weight), np.asarray(weight)[each] * product
         if arity == 2:
             penalty = np.where(rng.random(lead) < 0.1, np.inf, rng.normal(size=lead))

@@ -14,6 +14,7 @@ from factorgraph_ebm.arrays import ALL, all_but
 from factorgraph_ebm.factors.message_kernels import LARGEST, SMALLEST
 from factorgraph_ebm.factors.potts import potts_min, potts_sum
 from factorgraph_ebm.factors.product import product_min, product_sum
+from factorgraph_ebm.factors.sparse_kernels import sparse_min, sparse_mixed, sparse_sum
 from factorgraph_ebm.factors.table_kernels import pair_min, pair_sum, table_min, table_mixed, table_sum
 from factorgraph_ebm.factors.truncated_linear import truncated_linear_min, truncated_linear_sum
 from factorgraph_ebm.factors.truncated_quadratic import truncated_quadratic_min, truncated_quadratic_sum
@@ -180,6 +181,34 @@ def test_potts(k, kind, shared, rng):
         tables = np.where(np.eye(k, dtype=bool), 0.0, np.broadcast_to(penalty, n)[:, None, None])
         check(run, potts_min, tables, incoming, [False] * 2)
         check(run, potts_sum, tables, incoming, [True] * 2)
+
+
+@pytest.mark.parametrize("kind", ["normal", "forbidden", "wide", "apart", "huge"])
+@pytest.mark.parametrize("states", [(2, 2), (3, 4), (2, 3, 2), (1, 3, 1), (2, 2, 3, 2), (4,)], ids=str)
+def test_sparse_tables(states, kind, rng):
+    """Rows in any order, of a longer row of numbers, some of them repeated; what is not listed is forbidden."""
+    entries = int(np.prod(states))
+    for shared, m in [(True, entries), (False, entries // 2 + 1), (False, 1), (True, 0)]:
+        n = 5
+        listed = rng.integers(0, entries, m)
+        rows = np.array(np.unravel_index(listed, states)).T.reshape(m, len(states))
+        which = rng.permutation(m + 3)[:m]
+        energies = draw_energies(rng, (1 if shared else n, m + 3), kind)
+        for r in range(m):  # of equal rows all but one are forbidden
+            energies[:, which[np.flatnonzero(listed[:r] == listed[r])]] = np.inf
+        tables = np.full((len(energies), entries), np.inf)
+        for r in range(m):
+            tables[:, listed[r]] = energies[:, which[r]]
+        tables = np.broadcast_to(tables.reshape(-1, *states), (n, *states))
+        incoming = draw_messages(rng, n, states, kind)
+        constants = [m + 3, m, *which, *rows.ravel()]
+        start = 1 + (m + 3) * np.arange(len(energies))
+        for code in range(2 ** len(states)):
+            soft = [bool(code >> s & 1) for s in range(len(states))]
+            run = Run(states, incoming, [9.0, *energies.ravel()], start, shared, [0] * len(states), constants, soft)
+            check(run, sparse_mixed, tables, incoming, soft)
+        check(run, sparse_min, tables, incoming, [False] * len(states))
+        check(run, sparse_sum, tables, incoming, [True] * len(states))
 
 
 TRUNCATED = [
