@@ -32,7 +32,10 @@ from factorgraph_ebm.factors import (
     Parity,
     Potts,
     Product,
+    SparseTable,
     Table,
+    TruncatedLinear,
+    TruncatedQuadratic,
 )
 from factorgraph_ebm.graph import Computed, FactorGraph, Linear, Parameter, Variable, latent, observed, output, union
 
@@ -96,8 +99,11 @@ __all__ = [
     "Potts",
     "Product",
     "ScopeError",
+    "SparseTable",
     "Status",
     "Table",
+    "TruncatedLinear",
+    "TruncatedQuadratic",
     "Variable",
     "VariableError",
     "WidthTooLargeError",

@@ -133,10 +133,17 @@ class Drawing:
             out[rng.random(shape) < rng.choice([0.0, 0.15, 0.4])] = np.inf
         return np.asarray(out)
 
-    def numbers(self, group: tuple[int, ...], own: tuple[int, ...], finite: bool = False) -> Any:
+    def numbers(
+        self, group: tuple[int, ...], own: tuple[int, ...], finite: bool = False, positive: bool = False
+    ) -> Any:
         """A source of numbers for a group: own shape alone, one per factor, or broadcast along some axes."""
         dice = self.dice
         shape = dice.pick([(), group, tuple(dice.pick([1, g]) for g in group)]) + own
+        if positive:
+            value = abs(self.array(shape, finite))
+            if self.constants_only or np.isinf(value).any() or dice.chance(60):
+                return value
+            return self.parameter(f"{self.prefix}p{len(self.values)}", value, bounds=(0.0, math.inf))
         source = "array" if self.constants_only else dice.pick(SOURCES)
         name = f"{self.prefix}p{len(self.values)}"
         if source == "array":
@@ -165,14 +172,14 @@ class Drawing:
         doubled = self.parameter(name, self.array(shape, True))
         return fg.Computed(lambda v: 2.0 * v, doubled, shape=shape, pullback=lambda v, gradient: (2.0 * gradient,))
 
-    def parameter(self, name: str, value: np.ndarray) -> Any:
+    def parameter(self, name: str, value: np.ndarray, **bounds: tuple[float, float]) -> Any:
         self.values[name] = value
         if self.dice.chance(50):
-            return fg.Parameter(name, value.shape, initial=value)
+            return fg.Parameter(name, value.shape, initial=value, **bounds)
         self.parameters[name] = value
         if self.dice.chance(30):  # given values win over initial ones
-            return fg.Parameter(name, value.shape, initial=np.ones(value.shape))
-        return fg.Parameter(name, value.shape)
+            return fg.Parameter(name, value.shape, initial=np.ones(value.shape), **bounds)
+        return fg.Parameter(name, value.shape, **bounds)
 
     # factors
 
@@ -215,7 +222,7 @@ class Drawing:
             and len({self.domain(v) for v in views}) == 1
             and None not in {self.domain(v) for v in views}
         ):
-            kinds += ["Potts"]
+            kinds += ["Potts", "TruncatedLinear", "TruncatedQuadratic"]
         whole = "integer" in self.kind or self.kind == "tied"
         if all(self.numeric(v, whole) for v in views) and self.kind not in ("huge", "denormal"):
             kinds += ["Product"]
@@ -223,12 +230,20 @@ class Drawing:
             kinds += ["Cardinality"]
             if "forbidden" in self.kind:
                 kinds += [dice.pick(LOGIC)] + ["Implies"] * (len(views) == 2)
+        kinds += ["SparseTable"]
         kind = dice.pick(kinds)
         name = {"name": f"factor {len(self.factors)}"} if dice.chance(40) else {}
         if kind == "Table":
             self.factors.append(fg.Table(scope, energies=self.numbers(group, tuple(states)), **options, **name))
         elif kind == "Potts":
             self.factors.append(fg.Potts(scope, penalty=self.numbers(group, ()), **options, **name))
+        elif kind == "SparseTable":
+            self.factors.append(self.sparse(scope, views, options | name, group, tuple(states)))
+        elif kind in ("TruncatedLinear", "TruncatedQuadratic"):
+            limits = [0.0, 1.0, 2.0, math.inf] if whole else [0.0, 0.5, 1.0, 1.7, 2.0, 4.0, math.inf]
+            limit = dice.generator().choice(limits, dice.pick([(), group]))
+            weight = self.numbers(group, (), positive=True)
+            self.factors.append(getattr(fg, kind)(scope, weight=weight, limit=limit, **options, **name))
         elif kind == "Product":
             self.factors.append(fg.Product(scope, weight=self.numbers(group, (), finite=True), **options, **name))
         elif kind == "Cardinality":
@@ -240,6 +255,29 @@ class Drawing:
         """Has every cell two states?"""
         domain = self.domain(view)
         return domain == 2 or (isinstance(domain, tuple) and len(domain) == 2)
+
+    def sparse(
+        self, scope: Any, views: list[Any], options: dict[str, Any], group: tuple[int, ...], states: tuple[int, ...]
+    ) -> Any:
+        """Some configurations, or all where nothing else would be forbidden, in the words of the variables."""
+        dice, rng = self.dice, self.dice.generator()
+        entries = math.prod(states)
+        count = entries
+        otherwise = math.inf
+        if "forbidden" in self.kind or dice.chance(50):
+            count = dice.integer(0, entries)
+            if "forbidden" not in self.kind or dice.chance(30):
+                otherwise = float(self.array((), finite=True))
+        listed = np.array(np.unravel_index(rng.permutation(entries)[:count], states), int).reshape(len(states), count)
+        columns = [
+            column.tolist() if view.states is None else [view.states[state] for state in column]
+            for view, column in zip(views, listed, strict=True)
+        ]
+        rows: Any = [list(row) for row in zip(*columns, strict=True)] if states else [[]] * count
+        if all(view.states is None for view in views):
+            rows = listed.T
+        energies = self.numbers(group, (count,))
+        return fg.SparseTable(scope, rows, energies, otherwise, **options)
 
     @staticmethod
     def domain(view: Any) -> Any:

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 CONTRACT = """
     observed output latent Variable FactorGraph union from_networkx to_networkx
-    Table Potts Product
+    Table Potts Product SparseTable TruncatedLinear TruncatedQuadratic
     Cardinality AtMostOne ExactlyOne AtLeastOne Or And Implies Parity
     Parameter Linear Computed
     minimize marginals log_partition rank energy factor_energies min_marginals plan steps

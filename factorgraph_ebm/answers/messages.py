@@ -243,12 +243,26 @@ def pick(slots: Slots, found: Found, values: Values, index: tuple[I64, ...], cel
     axes = max((i.ndim for i in index), default=1)
     if factor.reads_table:
         return _table_entries(slots, found, values, index, axes)
-    table, strides = factor.compact(slots.shape(int(found.members[0]), cell_states))
+    shape = slots.shape(int(found.members[0]), cell_states)
+    if factor.compact_entries(shape) > LARGEST_TABLE:
+        return _energies_one_by_one(factor, shape, found, values, index, axes)
+    table, strides = factor.compact(shape)
     entry = np.zeros((n,) + (1,) * (axes - 1), np.intp)
     for i, stride in zip(index, strides, strict=True):
         entry = entry + i * stride
     row = factor.row_of()[found.members].reshape((n,) + (1,) * (axes - 1))
     return table.pick(factor.number_rows(values), row, entry)
+
+
+def _energies_one_by_one(
+    factor: Factor, shape: tuple[int, ...], found: Found, values: Values, index: tuple[I64, ...], axes: int
+) -> F64:
+    """As `pick`, of factors whose map would be too large to make."""
+    row = factor.row_of()[found.members].reshape((-1,) + (1,) * (axes - 1))
+    at = np.broadcast_shapes(row.shape, *(i.shape for i in index))
+    chosen = np.array([np.broadcast_to(i, at).reshape(-1) for i in index], np.int64)
+    picked = factor.energies_at(factor.number_rows(values), np.broadcast_to(row, at).reshape(-1), chosen, shape)
+    return picked.reshape(at)
 
 
 def _table_entries(slots: Slots, found: Found, values: Values, index: tuple[I64, ...], axes: int) -> F64:

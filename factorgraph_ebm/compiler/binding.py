@@ -35,6 +35,8 @@ class Fold(NamedTuple):
     table: TableMap
     rows: Callable[[I64], F64] | None = None
     "in place of the table: states of the given slots (g, n) -> the elements (n, m)"
+    picks: Callable[[I64], I64] | None = None
+    "in place of the table: the same states -> which number of its factor each element is, (n, m); -1: +inf"
 
     @property
     def size(self) -> int:
@@ -91,6 +93,11 @@ def push(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:
             elements = f.rows(states[f.given_cells])
             np.add.at(out, f.target[:, None] + np.arange(elements.shape[1]), elements)
             continue
+        if f.picks is not None:
+            number = f.picks(states[f.given_cells])
+            elements = np.where(number >= 0, store[f.source[:, None] + np.maximum(number, 0)], np.inf)
+            np.add.at(out, f.target[:, None] + np.arange(elements.shape[1]), elements)
+            continue
         table = f.table
         add_tables(
             out, store, f.size, f.target, f.source, f.base(states), f.entry,
@@ -105,6 +112,11 @@ def pull(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:
         if f.rows is not None:
             continue
         gradient = unary if f.to_unary else derived
+        if f.picks is not None:
+            number = f.picks(states[f.given_cells])
+            slopes = np.where(number >= 0, gradient[f.target[:, None] + np.arange(number.shape[1])], 0.0)
+            np.add.at(store, f.source[:, None] + np.maximum(number, 0), slopes)
+            continue
         table = f.table
         add_tables_transposed(
             gradient, store, f.size, f.target, f.source, f.base(states), f.entry, table.index, table.coefficient

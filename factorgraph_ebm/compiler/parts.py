@@ -89,6 +89,8 @@ class Piece(NamedTuple):
     "states of each slot in the declared table"
     offset: int | I64
     "element of the store where the numbers of each factor begin"
+    variant: int = 0
+    "which of the constants of the declaration its factors have"
 
 
 class Contribution(NamedTuple):
@@ -192,8 +194,10 @@ def _same_numbers(factors: Sequence[Factor]) -> bool:
 
 
 def pieces_of(group: int, g: Group, samples: Sequence[Sample], cells: Cells) -> list[Piece]:
-    """Cells and number offsets of a group's factors, split by the shape of their tables."""
+    """Cells and number offsets of a group's factors, split by the shape of their tables and by constants."""
     m = len(g.samples)
+    variants = g.factor.variants()
+    variant = None if variants is None else np.tile(variants, m)
     offsets = samples[int(g.samples[0])].graph.cell_offset
     sample_start = cells.start[g.samples]
     stride = 0 if g.shared else g.rows * g.row_size
@@ -203,7 +207,7 @@ def pieces_of(group: int, g: Group, samples: Sequence[Sample], cells: Cells) -> 
         start, flat = scope.ragged_cells(offsets)
         own = g.factor.slots[0].start if g.factor.slots else None
         offset = _offset_of_factors(g, number_base) if own is None else (number_base[:, None] + own[:-1]).ravel()
-        split = _split_ragged(start, flat, offset, g, sample_start, cells)
+        split = _split_ragged(start, flat, offset, variant, g, sample_start, cells)
         return [Piece(group, *piece) for piece in split]
     columns = scope.columns(offsets)
     if m > 1 or sample_start[0] != 0:
@@ -212,10 +216,12 @@ def pieces_of(group: int, g: Group, samples: Sequence[Sample], cells: Cells) -> 
     if g.factor.reads_table and g.factor.state_shape is not None:
         return [Piece(group, None, columns, g.factor.state_shape, offset)]
     pieces = []
-    for rows, shape in split_rows([cells.states[c] for c in columns], columns.shape[1]):
+    arity = len(columns)
+    constants = [] if variant is None else [variant]
+    for rows, value in split_rows([*(cells.states[c] for c in columns), *constants], columns.shape[1]):
         chosen = columns if rows is None else columns[:, rows]
         at = offset if rows is None or isinstance(offset, int) else offset[rows]
-        pieces.append(Piece(group, rows, chosen, shape, at))
+        pieces.append(Piece(group, rows, chosen, value[:arity], at, *value[arity:]))
     return pieces
 
 
@@ -231,9 +237,9 @@ def _offset_of_factors(g: Group, number_base: I64) -> int | I64:
 
 
 def _split_ragged(
-    start: I64, flat: I64, offset: int | I64, g: Group, sample_start: I64, cells: Cells
-) -> Iterator[tuple[I64, I64, tuple[int, ...], int | I64]]:
-    """Members, cells, shape and number offsets of the factors of a ragged group, split by arity and shape."""
+    start: I64, flat: I64, offset: int | I64, variant: I64 | None, g: Group, sample_start: I64, cells: Cells
+) -> Iterator[tuple[I64, I64, tuple[int, ...], int | I64, int]]:
+    """Members, cells, shape, number offsets and variant of the factors of a ragged group, split by arity and shape."""
     arity = np.diff(start)
     m = len(sample_start)
     for r in np.unique(arity):
@@ -241,10 +247,12 @@ def _split_ragged(
         columns = flat[start[inside][None, :] + np.arange(r)[:, None]]
         columns = (columns[:, None, :] + sample_start[:, None]).reshape(r, m * len(inside))
         members = (np.arange(m)[:, None] * g.size + inside).ravel()
-        for rows, shape in split_rows([cells.states[c] for c in columns], columns.shape[1]):
+        constants = [] if variant is None else [variant[members]]
+        for rows, value in split_rows([*(cells.states[c] for c in columns), *constants], columns.shape[1]):
             chosen = members if rows is None else members[rows]
             at = offset if isinstance(offset, int) else offset[chosen]
-            yield chosen, columns if rows is None else columns[:, rows], shape, at
+            picked = columns if rows is None else columns[:, rows]
+            yield chosen, picked, value[:r], at, value[r] if constants else 0
 
 
 def split_rows(descriptors: Sequence[I64], n: int) -> list[tuple[I64 | None, tuple[int, ...]]]:
@@ -302,13 +310,13 @@ def parts_of(number: int, piece: Piece, g: Group, cells: Cells, *, fold: bool) -
         shape = tuple(k[s] for s in slots)
         distinct = len(slots) + len(given) == arity
         in_place = (g.factor.reads_table and not given) or (
-            distinct and not given and bool(g.factor.slots) and g.factor.message_kernels(shape) is not None
+            distinct and not given and bool(g.factor.slots) and g.factor.reads_in_place(shape)
         )
         direct = in_place and (len(slots) >= 2 or (not fold and len(slots) == 1))
         remaining = None
         if not direct and distinct and not g.factor.reads_table:
             remaining = g.factor.remaining(piece.shape, tuple(slots), given)
-            if remaining is not None and len(slots) < 2 and remaining.rows is None:
+            if remaining is not None and len(slots) < 2 and not (remaining.rows or remaining.picks):
                 remaining = None  # its few entries are picked from the compact map
         is_table = g.factor.reads_table or not (direct or remaining is not None)
         mergeable = is_table or (
@@ -346,4 +354,4 @@ def strides_of(g: Group, piece: Piece) -> tuple[int, ...]:
 
 def compact_of(g: Group, piece: Piece) -> Compact:
     """The affine map from the numbers of a factor of this piece to its energies."""
-    return g.factor.compact(piece.shape)
+    return g.factor.variant(piece.variant).compact(piece.shape)

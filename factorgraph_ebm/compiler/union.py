@@ -112,7 +112,8 @@ class Union:
             offset = _rows(piece.offset, contribution.rows)
             if factor.reads_table:
                 return EnginePart(part, "Table", offset, contribution.strides, 0)
-            constant = self._constants_of(tuple(factor.kernel_constants(part.states).tolist()))
+            constants = factor.variant(piece.variant).kernel_constants(part.states)
+            constant = self._constants_of(tuple(constants.tolist()))
             return EnginePart(part, factor.kind, offset, (0,) * len(part.states), constant)
         sources = [(self._pieces[c.piece].offset, c.given) for c in part.contributions]
         shared = all(isinstance(offset, int) and not given for offset, given in sources)
@@ -200,10 +201,13 @@ class Union:
         given = cells if c.rows is None else cells[:, c.rows]
         target = target.astype(np.int64)
         remaining = part.remaining
-        if remaining is not None and remaining.rows is not None:
+        if remaining is not None and (remaining.rows or remaining.picks):
             nothing = np.zeros(0, np.int64)
             given = given[:, : len(target)]  # a row that all share is made once
-            return Fold(to_unary, target, source, nothing, given, (), constants_map(np.zeros(0)), remaining.rows)
+            return Fold(
+                to_unary, target, source, nothing, given, (), constants_map(np.zeros(0)), remaining.rows,
+                remaining.picks,
+            )  # fmt: skip
         self._refuse_size(c)
         table, _ = compact_of(self.groups[piece.group], piece)
         if remaining is None:
@@ -228,7 +232,8 @@ class Union:
                     slot = group.factors[j].slots[0]
                     out = region.reshape(group.rows, group.row_size)
                     slot.source.numbers(values[int(group.samples[j])], slice(0, group.rows), out)
-                    if not region.min() > -np.inf:
+                    least = region.min()
+                    if not least > -np.inf or least < group.factor.least_number:
                         group.factors[j].check_numbers(region.reshape(slot.source.shape))
         unary = np.zeros(self.compiled.unary_size)
         self._refuse_overflow(store)

@@ -14,7 +14,10 @@ from factorgraph_ebm.factors.logical_or import Or
 from factorgraph_ebm.factors.parity import Parity
 from factorgraph_ebm.factors.potts import Potts
 from factorgraph_ebm.factors.product import Product
+from factorgraph_ebm.factors.sparse_table import SparseTable
 from factorgraph_ebm.factors.table import Table
+from factorgraph_ebm.factors.truncated_linear import TruncatedLinear
+from factorgraph_ebm.factors.truncated_quadratic import TruncatedQuadratic
 from factorgraph_ebm.graph.declaration import Factor
 
 STRUCTURES: dict[str, type[Factor]] = {
@@ -28,7 +31,10 @@ STRUCTURES: dict[str, type[Factor]] = {
     "Parity": Parity,
     "Potts": Potts,
     "Product": Product,
+    "SparseTable": SparseTable,
     "Table": Table,
+    "TruncatedLinear": TruncatedLinear,
+    "TruncatedQuadratic": TruncatedQuadratic,
 }
 
 __all__ = [
@@ -43,5 +49,8 @@ __all__ = [
     "Parity",
     "Potts",
     "Product",
+    "SparseTable",
     "Table",
+    "TruncatedLinear",
+    "TruncatedQuadratic",
 ]

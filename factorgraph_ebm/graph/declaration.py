@@ -42,6 +42,8 @@ class Factor:
     kind: ClassVar[str]
     reads_table: ClassVar[bool] = False
     "whether the numbers of a factor are its table, entry by entry"
+    least_number: ClassVar[float] = -math.inf
+    "bound numbers below this are refused by `check_numbers`"
 
     name: str | None
     scope: Scope
@@ -112,6 +114,10 @@ class Factor:
         """Return the `MessageKernels` for slots of so many states; None: by a table made when numbers are bound."""
         return None
 
+    def reads_in_place(self, states: tuple[int, ...]) -> bool:
+        """Return whether these kernels answer for this declaration."""
+        return self.message_kernels(states) is not None
+
     @staticmethod
     def row_size(states: tuple[int, ...], constants: Floats) -> int:
         """Return how many numbers the kernels read of each factor."""
@@ -136,6 +142,19 @@ class Factor:
     ) -> Floats:
         """Return the energies of such factors in the `chosen` states (slots, n)."""
         raise NotImplementedError
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """What the declaration says besides scope and numbers: keyword -> array, or list of rows of labels."""
+        return {}
+
+    def variants(self) -> Ints | None:
+        """Return which factors have equal constants, (size,), numbered from 0; None: all have."""
+        return None
+
+    def variant(self, number: int) -> "Factor":
+        """Return the declaration whose constants are those of one variant: it is asked for tables and constants."""
+        return self
 
     def amplification(self, state_shape: tuple[int, ...]) -> float:
         """Return the largest factor, at least 1, by which a number enters an energy."""
@@ -241,7 +260,7 @@ class Factor:
         """
         numbers, row = self.number_rows(values), self.row_of()
         if self.state_shape is not None:
-            return self._energies(numbers, row, states, self.state_shape) if self.size else np.zeros(0)
+            return self.energies_at(numbers, row, states, self.state_shape) if self.size else np.zeros(0)
         start, _ = self.scope.ragged_cells({v.name: 0 for v in self.scope.variables})
         groups: dict[tuple[int, ...], list[int]] = {}
         for factor, shape in enumerate(self.factor_state_shapes()):
@@ -250,10 +269,10 @@ class Factor:
         for shape, listed in groups.items():
             members = np.array(listed)
             columns = states[start[members] + np.arange(len(shape))[:, None]]
-            energies[members] = self._energies(numbers, row[members], columns, shape)
+            energies[members] = self.energies_at(numbers, row[members], columns, shape)
         return energies
 
-    def _energies(
+    def energies_at(
         self,
         numbers: Floats,
         row: npt.NDArray[np.int64],

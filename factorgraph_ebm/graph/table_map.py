@@ -91,6 +91,8 @@ class Remaining(NamedTuple):
     "(width,) entries of the compact map, with all given slots in state 0"
     rows: Callable[[npt.NDArray[np.int64]], Floats] | None = None
     "states of the given slots (given slots, n) -> rows (n, width)"
+    picks: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]] | None = None
+    "in place of `entry`: the same states -> which number of its factor each element is, (n, width); -1: +inf"
 
 
 def c_strides(state_shape: tuple[int, ...]) -> tuple[int, ...]:

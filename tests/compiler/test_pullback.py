@@ -23,7 +23,8 @@ SPARSE = scipy.sparse.random(N, 6, density=0.4, random_state=2, format="csr")
 
 
 def square(gradient_of):
-    return fg.Computed(np.square, gradient_of, shape=(K, K), pullback=lambda v, gradient: (2.0 * v * gradient,))
+    shape = gradient_of.shape
+    return fg.Computed(np.square, gradient_of, shape=shape, pullback=lambda v, gradient: (2.0 * v * gradient,))
 
 
 # name -> declarations over the chain y, and whether they are affine in their sources
@@ -34,6 +35,13 @@ DECLARATIONS = {
     "view of one block, broadcast": lambda y: [fg.Table([y[1:], y[:-1]], energies=bank[2:3])],
     "penalty": lambda y: [fg.Potts([y[1:], y[:-1]], penalty=bank[:, 0, 1])],
     "weight": lambda y: [fg.Product([y[2:], y[1:-1], y[:-2]], weight=w[1])],
+    "weights, limits of each": lambda y: [
+        fg.TruncatedLinear([y[1:], y[:-1]], weight=square(bank[:, 0, 1]), limit=[1.0, 0.5, np.inf, 1.0]),
+        fg.TruncatedQuadratic([y[2:], y[:-2]], weight=square(w[2]), limit=[2.5, 1.0, 2.5]),
+    ],
+    "listed rows": lambda y: [
+        fg.SparseTable([y[1:], y[:-1]], [[0, 2], [1, 1], [2, 0]], energies=bank[:, 1], otherwise=0.5)
+    ],
     "Linear dense": lambda y: [fg.Table([y], energies=fg.Linear(FEATURES, theta))],
     "Linear sparse": lambda y: [fg.Table([y], energies=fg.Linear(SPARSE, theta))],
     "Linear observed": lambda y: [fg.Table([y], energies=fg.Linear(x, theta))],

@@ -55,6 +55,8 @@ def check_pullback(drawn, seed):
     for place, case in enumerate(drawn):
         for name, value in case.values.items():
             direction = rng.normal(size=np.shape(value))
+            if name in case.graph.parameters and case.graph.parameters[name].bounds[0] == 0.0:
+                direction = np.clip(direction, -value, value)  # neither end is negative
             ends = []
             for sign in (+1, -1):
                 moved = list(values)

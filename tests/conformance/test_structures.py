@@ -35,6 +35,13 @@ EXAMPLES = {
     "And": lambda scope, states, lead, rng: fg.And(scope),
     "Implies": lambda scope, states, lead, rng: fg.Implies(scope),
     "Parity": lambda scope, states, lead, rng: fg.Parity(scope),
+    "SparseTable": lambda scope, states, lead, rng: sparse(scope, states, lead, rng),
+    "TruncatedLinear": lambda scope, states, lead, rng: fg.TruncatedLinear(
+        scope, weight=forbid(rng.exponential(size=lead), rng), limit=rng.choice([0.0, 1.0, 1.5, np.inf], size=lead)
+    ),
+    "TruncatedQuadratic": lambda scope, states, lead, rng: fg.TruncatedQuadratic(
+        scope, weight=forbid(rng.exponential(size=lead), rng), limit=rng.choice([0.0, 1.0, 4.5, np.inf], size=lead)
+    ),
 }
 MANY = (2, 3, 5)
 ARITIES = {
@@ -49,6 +56,9 @@ ARITIES = {
     "And": MANY,
     "Implies": (2,),
     "Parity": MANY,
+    "SparseTable": (1, 2, 3),
+    "TruncatedLinear": (2,),
+    "TruncatedQuadratic": (2,),
 }
 DOMAINS = [
     {"n_states": 2},
@@ -60,6 +70,16 @@ DOMAINS = [
 ON_OFF = [{"n_states": 2}, {"states": [-1, +1]}, {"states": ["no", "yes"]}]
 #: structures over variables of two states
 LOGIC = ("Cardinality", "AtMostOne", "ExactlyOne", "AtLeastOne", "Or", "And", "Implies", "Parity")
+
+
+def sparse(scope, states, lead, rng):
+    """Two thirds of all configurations, in the words of the variables."""
+    entries = math.prod(states)
+    listed = rng.choice(entries, size=max(1, 2 * entries // 3), replace=False)
+    rows = np.array(np.unravel_index(listed, states)).T.tolist()
+    names = scope[0].states or range(states[0])
+    energies = forbid(rng.normal(size=(*lead, len(rows))), rng)
+    return fg.SparseTable(scope, [[names[s] for s in row] for row in rows], energies, rng.choice([np.inf, 0.7]))
 
 
 def forbid(numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -27,11 +27,25 @@ def declarations(scope, arity, n, k, rng):
         weight = rng.normal(size=lead) / k**arity
         yield f"Table, {how}", fg.Table(scope, energies=tables), tables
         each = (..., *[None] * arity)
+        listed = rng.choice(k**arity, size=-(-(k**arity) // 2), replace=False)
+        energies = rng.normal(size=(*lead, len(listed)))
+        tables = np.full((*lead, k**arity), np.inf)
+        tables[..., listed] = energies
+        rows = np.array(np.unravel_index(listed, (k,) * arity)).T
+        yield f"SparseTable, {how}", fg.SparseTable(scope, rows, energies), tables.reshape(*lead, *(k,) * arity)
         yield f"Product, {how}", fg.Product(scope, weight=weight), np.asarray(weight)[each] * product
         if arity == 2:
             penalty = np.where(rng.random(lead) < 0.1, np.inf, rng.normal(size=lead))
             tables = np.where(np.eye(k, dtype=bool), 0.0, np.asarray(penalty)[each])
             yield f"Potts, {how}", fg.Potts(scope, penalty=penalty), tables
+            steps = abs(numeric[:, None] - numeric)
+            weight = np.where(rng.random(lead) < 0.1, np.inf, rng.exponential(size=lead))
+            for kind, distance in [(fg.TruncatedLinear, steps), (fg.TruncatedQuadratic, steps**2)]:
+                for limit in (float(distance.max() + 1) / 2, np.inf):
+                    reach = np.minimum(distance, limit)
+                    with np.errstate(invalid="ignore"):
+                        tables = np.where(reach == 0.0, 0.0, np.asarray(weight)[each] * reach)
+                    yield f"{kind.kind}, {how}", kind(scope, weight=weight, limit=limit), tables
 
 
 def sizes_and_states():

@@ -12,10 +12,13 @@ from dense import message
 
 from factorgraph_ebm.arrays import ALL, all_but
 from factorgraph_ebm.factors.message_kernels import LARGEST, SMALLEST
+from factorgraph_ebm.factors.pair_kernels import pair_min, pair_sum
 from factorgraph_ebm.factors.potts import potts_min, potts_sum
 from factorgraph_ebm.factors.product import product_min, product_sum
-from factorgraph_ebm.factors.pair_kernels import pair_min, pair_sum
+from factorgraph_ebm.factors.sparse_kernels import sparse_min, sparse_mixed, sparse_sum
 from factorgraph_ebm.factors.table_kernels import table_min, table_mixed, table_sum
+from factorgraph_ebm.factors.truncated_linear import truncated_linear_min, truncated_linear_sum
+from factorgraph_ebm.factors.truncated_quadratic import truncated_quadratic_min, truncated_quadratic_sum
 from factorgraph_ebm.inference.passing import weights
 
 PAIRS = [(2, 2), (2, 3), (5, 2), (1, 4), (3, 1), (1, 1), (7, 16), (45, 26)]
@@ -179,6 +182,63 @@ def test_potts(k, kind, shared, rng):
         tables = np.where(np.eye(k, dtype=bool), 0.0, np.broadcast_to(penalty, n)[:, None, None])
         check(run, potts_min, tables, incoming, [False] * 2)
         check(run, potts_sum, tables, incoming, [True] * 2)
+
+
+@pytest.mark.parametrize("kind", ["normal", "forbidden", "wide", "apart", "huge"])
+@pytest.mark.parametrize("states", [(2, 2), (3, 4), (2, 3, 2), (1, 3, 1), (2, 2, 3, 2), (4,)], ids=str)
+def test_sparse_tables(states, kind, rng):
+    """Rows in any order, of a longer row of numbers, some of them repeated; what is not listed is forbidden."""
+    entries = int(np.prod(states))
+    for shared, m in [(True, entries), (False, entries // 2 + 1), (False, 1), (True, 0)]:
+        n = 5
+        listed = rng.integers(0, entries, m)
+        rows = np.array(np.unravel_index(listed, states)).T.reshape(m, len(states))
+        which = rng.permutation(m + 3)[:m]
+        energies = draw_energies(rng, (1 if shared else n, m + 3), kind)
+        for r in range(m):  # of equal rows all but one are forbidden
+            energies[:, which[np.flatnonzero(listed[:r] == listed[r])]] = np.inf
+        tables = np.full((len(energies), entries), np.inf)
+        for r in range(m):
+            tables[:, listed[r]] = energies[:, which[r]]
+        tables = np.broadcast_to(tables.reshape(-1, *states), (n, *states))
+        incoming = draw_messages(rng, n, states, kind)
+        constants = [m + 3, m, *which, *rows.ravel()]
+        start = 1 + (m + 3) * np.arange(len(energies))
+        for code in range(2 ** len(states)):
+            soft = [bool(code >> s & 1) for s in range(len(states))]
+            run = Run(states, incoming, [9.0, *energies.ravel()], start, shared, [0] * len(states), constants, soft)
+            check(run, sparse_mixed, tables, incoming, soft)
+        check(run, sparse_min, tables, incoming, [False] * len(states))
+        check(run, sparse_sum, tables, incoming, [True] * len(states))
+
+
+TRUNCATED = [
+    (truncated_linear_min, truncated_linear_sum, np.positive),
+    (truncated_quadratic_min, truncated_quadratic_sum, np.square),
+]
+
+
+@pytest.mark.parametrize("kind", ["normal", "forbidden", "wide", "apart", "huge"])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 8, 16, 33, 70])
+@pytest.mark.parametrize("least, summed, distance", TRUNCATED, ids=["linear", "quadratic"])
+def test_truncated_distances(least, summed, distance, k, kind, rng):
+    """Few factors and many, limits of every reach: none, next to none, a band, all but the corners, all."""
+    steps = distance(abs(np.subtract.outer(np.arange(float(k)), np.arange(k))))
+    for reach in sorted({0, 1, 2, k // 2, k - 3, k - 2, k - 1, k} & set(range(k + 1))):
+        for n, shared in [(5, True), (7, False), (70, False), (9, True)]:
+            least_limit = float(distance(reach))
+            limit = rng.choice([least_limit, least_limit + 0.5, np.inf if reach >= k - 1 else 0.3])
+            weight = abs(draw_energies(rng, 1 if shared else n, kind))
+            weight[rng.random(len(weight)) < 0.1] = 0.0
+            incoming = draw_messages(rng, n, (k, k), kind)
+            constants = [limit, np.count_nonzero(steps[0] <= limit) - 1]
+            run = Run((k, k), incoming, [9.0, *weight], 1 + np.arange(len(weight)), shared, (0, 0), constants)
+            truncated = np.minimum(steps, limit)
+            with np.errstate(invalid="ignore"):
+                tables = np.broadcast_to(weight, n)[:, None, None] * truncated
+            tables[:, truncated == 0.0] = 0.0
+            check(run, least, tables, incoming, [False] * 2)
+            check(run, summed, tables, incoming, [True] * 2)
 
 
 @pytest.mark.parametrize("kind", ["normal", "forbidden", "wide", "apart", "huge"])
