@@ -284,6 +284,7 @@ def parts_of(number: int, piece: Piece, g: Group, cells: Cells, *, fold: bool) -
     descriptors += [(columns[i] == columns[j]).astype(np.int64) for i, j in repeats]
     descriptors += states
     parts = []
+    declaration = g.factor.variant(piece.variant)
     step = strides_of(g, piece)
     for rows, value in split_rows(descriptors, n):
         is_given = dict(zip(given_slots, value))
@@ -315,13 +316,13 @@ def parts_of(number: int, piece: Piece, g: Group, cells: Cells, *, fold: bool) -
         direct = in_place and (len(slots) >= 2 or (not fold and len(slots) == 1))
         remaining = None
         if not direct and distinct and not g.factor.reads_table:
-            remaining = g.factor.remaining(piece.shape, tuple(slots), given)
+            remaining = declaration.remaining(piece.shape, tuple(slots), given)
             if remaining is not None and len(slots) < 2 and not (remaining.rows or remaining.picks):
                 remaining = None  # its few entries are picked from the compact map
         is_table = g.factor.reads_table or not (direct or remaining is not None)
         mergeable = is_table or (
             (len(slots) <= 2 or math.prod(shape) <= LARGEST_MERGED)
-            and (remaining is None or g.factor.compact_entries(piece.shape) <= LARGEST_MERGED)
+            and (remaining is None or declaration.compact_entries(piece.shape) <= LARGEST_MERGED)
         )
         parts.append(Part(cells.free[chosen], shape, (contribution,), direct, mergeable, remaining))
     return parts
@@ -349,7 +350,7 @@ def strides_of(g: Group, piece: Piece) -> tuple[int, ...]:
     """Distance in the compact map of one state of each slot of a piece from the next."""
     if g.factor.reads_table:
         return c_strides(piece.shape)
-    return g.factor.compact_strides(piece.shape)
+    return g.factor.variant(piece.variant).compact_strides(piece.shape)
 
 
 def compact_of(g: Group, piece: Piece) -> Compact:

@@ -162,7 +162,7 @@ class Union:
     def _refuse_size(self, c: Contribution, derived: int = 0, *, given_by_rule: bool = False) -> None:
         """Raise FactorError before tables are made that would not fit: those derived, and the declared one."""
         piece = self._pieces[c.piece]
-        factor = self.groups[piece.group].factor
+        factor = self.groups[piece.group].factor.variant(piece.variant)
         of_map = 0 if factor.reads_table or given_by_rule else MAP_BYTES * factor.compact_entries(piece.shape)
         needed = 8 * derived + of_map
         if needed > LARGEST_TABLES:
@@ -200,6 +200,8 @@ class Union:
         cells = piece.cells[list(c.given)]
         given = cells if c.rows is None else cells[:, c.rows]
         target = target.astype(np.int64)
+        if not c.given:
+            given = np.zeros((0, len(target)), np.int64)
         remaining = part.remaining
         if remaining is not None and (remaining.rows or remaining.picks):
             nothing = np.zeros(0, np.int64)

@@ -5,7 +5,7 @@
 
 A view is its array, and offset, shape and strides, or cells. A source of numbers is one of
     {"constant": array}  {"parameter": view}  {"real": view}  {"linear": {"x": source or sparse, "W": source}}
-and constants of a structure stand beside them, labels as {"rows": lists of labels}.
+and constants of a structure stand beside them, labels as {"rows": lists of labels}, a word as {"word": "<="}.
 Functions (`Computed`) cannot be written: a file that runs code is not data.
 """
 
@@ -145,12 +145,15 @@ class _Writer:
             if slot.start is not None:
                 numbers[slot.name]["start"] = self.array(slot.start)
         for keyword, constant in factor.constants.items():
-            numbers[keyword] = (
-                {"constant": self.array(constant)}
-                if isinstance(constant, np.ndarray)
-                else {"rows": [[_plain(label) for label in row] for row in constant]}
-            )
+            numbers[keyword] = self.constant(constant)
         return {"kind": factor.kind, "name": factor.name, "scope": self.scope(factor), "numbers": numbers}
+
+    def constant(self, constant: Any) -> dict[str, Any]:
+        if isinstance(constant, str):
+            return {"word": constant}
+        if isinstance(constant, np.ndarray):
+            return {"constant": self.array(constant)}
+        return {"rows": [[_plain(label) for label in row] for row in constant]}
 
     def scope(self, factor: Factor) -> dict[str, Any]:
         scope = factor.scope

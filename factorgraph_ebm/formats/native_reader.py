@@ -190,6 +190,8 @@ class NativeReader:
             raise self.wrong(where, "must be an object.")
         if "constant" in entry:
             return self.array(self.field(entry, "constant", str, where))
+        if "word" in entry:
+            return self.field(entry, "word", str, where)
         if "rows" in entry:
             return [[_number(label) for label in row] for row in self.field(entry, "rows", list, where)]
         if "parameter" in entry:

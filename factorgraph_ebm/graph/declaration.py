@@ -397,16 +397,29 @@ def check_equal_domains(kind: str, scope: Scope) -> None:
                     f"{other} has {_domain(other)}."
                 )
         return
+    if scope.ragged:
+        start, cells = scope.ragged_cells({first.name: 0})
+        ragged = cell_counts(first)[cells]
+        of = np.repeat(np.arange(scope.size), np.diff(start))
+        unlike = np.flatnonzero(ragged != ragged[start[of]])
+        if len(unlike):
+            factor = int(of[unlike[0]])
+            _refuse_domains(kind, scope, factor, ragged[start[factor] : start[factor + 1]])
+        return
     counts = scope.state_counts()
     if not scope.size or not len(counts):
         return
     differs = (counts != counts[0]).any(axis=0)
     if differs.any():
         factor = int(np.argmax(differs))
-        raise VariableError(
-            f"{kind} compares variables of one domain: {scope.describe(factor)} have "
-            f"{', '.join(str(n) for n in counts[:, factor])} states."
-        )
+        _refuse_domains(kind, scope, factor, counts[:, factor])
+
+
+def _refuse_domains(kind: str, scope: Scope, factor: int, counts: Ints) -> None:
+    raise VariableError(
+        f"{kind} compares variables of one domain: {scope.describe(factor)} have "
+        f"{', '.join(str(n) for n in counts)} states."
+    )
 
 
 def _domain(variable: Variable) -> str:
