@@ -22,12 +22,15 @@ from factorgraph_ebm.errors import (
     WidthTooLargeError,
 )
 from factorgraph_ebm.factors import (
+    AllDifferent,
     And,
     AtLeastOne,
     AtMostOne,
     Cardinality,
     ExactlyOne,
     Implies,
+    LinearConstraint,
+    Maximum,
     Or,
     Parity,
     Potts,
@@ -74,6 +77,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "AllDifferent",
     "And",
     "AtLeastOne",
     "AtMostOne",
@@ -89,7 +93,9 @@ __all__ = [
     "Implies",
     "InfeasibleError",
     "Linear",
+    "LinearConstraint",
     "MarginalsResult",
+    "Maximum",
     "MethodError",
     "MinimizeResult",
     "Or",

@@ -231,12 +231,24 @@ class Drawing:
             if "forbidden" in self.kind:
                 kinds += [dice.pick(LOGIC)] + ["Implies"] * (len(views) == 2)
         kinds += ["SparseTable"]
+        if "forbidden" in self.kind and len(views) > 1:
+            kinds += ["LinearConstraint"]
+            if len({self.domain(v) for v in views}) == 1 and None not in {self.domain(v) for v in views}:
+                kinds += ["AllDifferent", "Maximum"]
         kind = dice.pick(kinds)
         name = {"name": f"factor {len(self.factors)}"} if dice.chance(40) else {}
         if kind == "Table":
             self.factors.append(fg.Table(scope, energies=self.numbers(group, tuple(states)), **options, **name))
         elif kind == "Potts":
             self.factors.append(fg.Potts(scope, penalty=self.numbers(group, ()), **options, **name))
+        elif kind == "LinearConstraint":
+            rng = dice.generator()
+            weights = rng.choice([-2.0, -1.0, -0.5, 0.0, 0.25, 1.0, 3.0], (*dice.pick([(), group]), len(views)))
+            bound = rng.choice([-1.0, 0.0, 0.5, 1.0, 2.0, 4.0], dice.pick([(), group]))
+            relation = dice.pick(["<=", "==", ">="])
+            self.factors.append(fg.LinearConstraint(scope, weights, relation, bound, **options, **name))
+        elif kind in ("AllDifferent", "Maximum"):
+            self.factors.append(getattr(fg, kind)(scope, **options, **name))
         elif kind == "SparseTable":
             self.factors.append(self.sparse(scope, views, options | name, group, tuple(states)))
         elif kind in ("TruncatedLinear", "TruncatedQuadratic"):

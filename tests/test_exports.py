@@ -17,6 +17,7 @@ CONTRACT = """
     observed output latent Variable FactorGraph union from_networkx to_networkx
     Table Potts Product SparseTable TruncatedLinear TruncatedQuadratic
     Cardinality AtMostOne ExactlyOne AtLeastOne Or And Implies Parity
+    LinearConstraint Maximum AllDifferent
     Parameter Linear Computed
     minimize marginals log_partition rank energy factor_energies min_marginals plan steps
     read read_evidence write

@@ -4,13 +4,16 @@ To add one: write `factors/<name>.py` with a `Factor` that defines `kind`, its n
 it to `STRUCTURES`; the conformance tests find it there.
 """
 
+from factorgraph_ebm.factors.all_different import AllDifferent
 from factorgraph_ebm.factors.at_least_one import AtLeastOne
 from factorgraph_ebm.factors.at_most_one import AtMostOne
 from factorgraph_ebm.factors.cardinality import Cardinality
 from factorgraph_ebm.factors.exactly_one import ExactlyOne
 from factorgraph_ebm.factors.implies import Implies
+from factorgraph_ebm.factors.linear_constraint import LinearConstraint
 from factorgraph_ebm.factors.logical_and import And
 from factorgraph_ebm.factors.logical_or import Or
+from factorgraph_ebm.factors.maximum import Maximum
 from factorgraph_ebm.factors.parity import Parity
 from factorgraph_ebm.factors.potts import Potts
 from factorgraph_ebm.factors.product import Product
@@ -21,12 +24,15 @@ from factorgraph_ebm.factors.truncated_quadratic import TruncatedQuadratic
 from factorgraph_ebm.graph.declaration import Factor
 
 STRUCTURES: dict[str, type[Factor]] = {
+    "AllDifferent": AllDifferent,
     "And": And,
     "AtLeastOne": AtLeastOne,
     "AtMostOne": AtMostOne,
     "Cardinality": Cardinality,
     "ExactlyOne": ExactlyOne,
     "Implies": Implies,
+    "LinearConstraint": LinearConstraint,
+    "Maximum": Maximum,
     "Or": Or,
     "Parity": Parity,
     "Potts": Potts,
@@ -39,12 +45,15 @@ STRUCTURES: dict[str, type[Factor]] = {
 
 __all__ = [
     "STRUCTURES",
+    "AllDifferent",
     "And",
     "AtLeastOne",
     "AtMostOne",
     "Cardinality",
     "ExactlyOne",
     "Implies",
+    "LinearConstraint",
+    "Maximum",
     "Or",
     "Parity",
     "Potts",

@@ -35,6 +35,14 @@ EXAMPLES = {
     "And": lambda scope, states, lead, rng: fg.And(scope),
     "Implies": lambda scope, states, lead, rng: fg.Implies(scope),
     "Parity": lambda scope, states, lead, rng: fg.Parity(scope),
+    "AllDifferent": lambda scope, states, lead, rng: fg.AllDifferent(scope),
+    "LinearConstraint": lambda scope, states, lead, rng: fg.LinearConstraint(
+        scope,
+        weights=rng.integers(-3, 4, (*lead, len(states))),
+        relation=rng.choice(["<=", "==", ">="]),
+        bound=rng.integers(-3, 5, lead),
+    ),
+    "Maximum": lambda scope, states, lead, rng: fg.Maximum(scope),
     "SparseTable": lambda scope, states, lead, rng: sparse(scope, states, lead, rng),
     "TruncatedLinear": lambda scope, states, lead, rng: fg.TruncatedLinear(
         scope, weight=forbid(rng.exponential(size=lead), rng), limit=rng.choice([0.0, 1.0, 1.5, np.inf], size=lead)
@@ -56,6 +64,9 @@ ARITIES = {
     "And": MANY,
     "Implies": (2,),
     "Parity": MANY,
+    "AllDifferent": (2, 3),
+    "LinearConstraint": (2, 3, 4),
+    "Maximum": (2, 3, 4),
     "SparseTable": (1, 2, 3),
     "TruncatedLinear": (2,),
     "TruncatedQuadratic": (2,),
@@ -101,7 +112,7 @@ def examples():
 
 
 def has_numbers(kind):
-    return kind not in LOGIC or kind == "Cardinality"
+    return kind not in (*LOGIC, "AllDifferent", "Maximum") or kind == "Cardinality"
 
 
 def declare(build, arity, domain, shared, rng):

@@ -34,6 +34,18 @@ def declarations(scope, arity, n, k, rng):
         rows = np.array(np.unravel_index(listed, (k,) * arity)).T
         yield f"SparseTable, {how}", fg.SparseTable(scope, rows, energies), tables.reshape(*lead, *(k,) * arity)
         yield f"Product, {how}", fg.Product(scope, weight=weight), np.asarray(weight)[each] * product
+        every = np.indices((k,) * arity)
+        largest = every[:-1].max(axis=0) == every[-1]
+        yield f"Maximum, {how}", fg.Maximum(scope), np.where(largest, 0.0, np.inf)
+        ordered = np.sort(every, axis=0)
+        differ = (ordered[1:] != ordered[:-1]).all(axis=0)
+        if k >= arity:  # else nothing is allowed
+            yield f"AllDifferent, {how}", fg.AllDifferent(scope), np.where(differ, 0.0, np.inf)
+        weights = rng.integers(-1, 3, (*lead, arity))
+        sums = np.tensordot(weights, every, 1)
+        bounds = np.asarray(rng.integers(0, k + 1, lead))
+        tables = np.where(sums <= bounds[each], 0.0, np.inf)
+        yield f"LinearConstraint, {how}", fg.LinearConstraint(scope, weights, "<=", bounds), tables
         if arity == 2:
             penalty = np.where(rng.random(lead) < 0.1, np.inf, rng.normal(size=lead))
             tables = np.where(np.eye(k, dtype=bool), 0.0, np.asarray(penalty)[each])
