@@ -108,7 +108,7 @@ def join_odds(unary, slot_start, slot_message, to_variable, belief, low, high): 
         p = unary[v]
         for i in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):
             p = _kept(p * to_variable[slot_message[i]], True)
-        belief[v] = p
+        belief[v - low] = p
 
 
 @kernel(NOTHING, READ_F8, READ_U4, READ_U8, READ_F8, F8, SIZE, SIZE)
@@ -118,4 +118,4 @@ def join_differences(unary, slot_start, slot_message, to_variable, belief, low, 
         p = unary[v]
         for i in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):
             p += to_variable[slot_message[i]]
-        belief[v] = p
+        belief[v - low] = p

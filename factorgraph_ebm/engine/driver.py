@@ -42,6 +42,11 @@ FORM = (pointer_type(*SEND), pointer_type(*STORE))
 "send, keep"
 
 
+RUNAWAY = 1e200
+"""nats: messages that change by so much grow without bound around loops of hard factors, and would overflow into +inf,
+which is a proof; before that, iteration stops, not converged"""
+
+
 @inlined
 def larger(change, moved):  # type: ignore[no-untyped-def]
     """The larger of two changes; NaN once there was one, since it says that digits were lost."""
@@ -130,7 +135,7 @@ def run_chunks(  # type: ignore[no-untyped-def]
                 change = larger(change, moved)
             residual[i * limit + iteration] = change
             count[i] = iteration + 1
-            if change != change or (tolerance > 0.0 and change <= tolerance):
+            if change != change or RUNAWAY < change < np.inf or (tolerance > 0.0 and change <= tolerance):
                 break
 
 
@@ -182,6 +187,6 @@ def run_stages(  # type: ignore[no-untyped-def]
             pass
         at += 2
         change = residual[iteration]
-        if change != change or (tolerance > 0.0 and change <= tolerance):
+        if change != change or RUNAWAY < change < np.inf or (tolerance > 0.0 and change <= tolerance):
             return iteration + 1.0
     return np.float64(limit)

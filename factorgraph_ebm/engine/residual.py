@@ -14,7 +14,7 @@ import numpy as np
 from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U4, REAL, driver, inlined, kernel
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.engine.decoding import locate
-from factorgraph_ebm.engine.driver import FORM, RUNS, STATE, VARIABLES
+from factorgraph_ebm.engine.driver import FORM, RUNAWAY, RUNS, STATE, VARIABLES
 from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
 U8 = np.uint64
@@ -129,7 +129,7 @@ def fire_factors(  # type: ignore[no-untyped-def]
                 run, number, store, weight, constants, to_factor, out, scratch, low, low + one, slot
             )
             change = keep[0](run, out, to_variable, shift, low, low + one, slot, damping)
-            if change != change:
+            if change != change or RUNAWAY < change < np.inf:
                 return change
             if change <= 0.0:
                 continue

@@ -14,7 +14,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from factorgraph_ebm._jit import F8, INTEGER, NOTHING, READ_F8, READ_I8, READ_U8, SIZE, Kernel, inlined
+from factorgraph_ebm._jit import (
+    F8,
+    INTEGER,
+    NOTHING,
+    READ_F8,
+    READ_I8,
+    READ_U4,
+    READ_U8,
+    SIZE,
+    U1,
+    Kernel,
+    inlined,
+)
 
 BLOCK = 256
 "factors that a kernel is asked for at once: their rows stay in the first-level cache"
@@ -32,6 +44,19 @@ SIGNATURE = (
     SIZE,  # low
     SIZE,  # high
     INTEGER,  # target
+)
+
+FORBIDS = (
+    NOTHING,
+    READ_I8,  # run
+    READ_U8,  # number
+    READ_F8,  # store
+    READ_U4,  # scope
+    READ_I8,  # state of each variable
+    READ_U4,  # variable_sample
+    U1,  # allowed: becomes 0 for the sample of each factor from low to high that is +inf in these states
+    SIZE,  # low
+    SIZE,  # high
 )
 
 SMALLEST = 1e-150
@@ -56,6 +81,8 @@ class MessageKernels(NamedTuple):
     "sum, two states, one number a message"
     differences: Kernel | None = None
     "minimise, two states, one number a message"
+    forbids: Kernel | None = None
+    "whether states are forbidden, see FORBIDS"
 
 
 @inlined

@@ -17,7 +17,7 @@ import numpy as np
 from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.factors.elementary import exp_minus, minus_log
 from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
-from factorgraph_ebm.factors.table_kernels import table_mixed
+from factorgraph_ebm.factors.table_kernels import table_forbids, table_mixed
 
 U8 = np.uint64
 
@@ -346,4 +346,4 @@ def pair_differences(run, number, store, weight, constants, to_factor, out, scra
                 out[base + f] = _less(store[a1 + f], store[b1 + f] + h) - _less(store[a0 + f], store[b0 + f] + h)
 
 
-PAIR = MessageKernels(pair_min, pair_sum, table_mixed, pair_weights, pair_odds, pair_differences)
+PAIR = MessageKernels(pair_min, pair_sum, table_mixed, pair_weights, pair_odds, pair_differences, table_forbids)

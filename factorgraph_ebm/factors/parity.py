@@ -24,7 +24,7 @@ from factorgraph_ebm.factors.automaton_kernels import (
 )
 from factorgraph_ebm.factors.logic import Logic
 from factorgraph_ebm.factors.message_kernels import SIGNATURE, MessageKernels, is_target
-from factorgraph_ebm.factors.parity_forms import parity_differences, parity_odds, parity_weights
+from factorgraph_ebm.factors.parity_forms import parity_differences, parity_forbids, parity_odds, parity_weights
 from factorgraph_ebm.graph.parametrisation import Floats
 from factorgraph_ebm.graph.table_map import Remaining
 
@@ -71,7 +71,7 @@ class Parity(Logic):
     @staticmethod
     def message_kernels(states: tuple[int, ...]) -> MessageKernels:
         return MessageKernels(
-            parity_min, parity_sum, automaton_mixed, parity_weights, parity_odds, parity_differences
+            parity_min, parity_sum, automaton_mixed, parity_weights, parity_odds, parity_differences, parity_forbids
         )
 
 

@@ -11,7 +11,7 @@ The last is the min rule; it is exact at any magnitude, and a certain bit is one
 import numpy as np
 
 from factorgraph_ebm._jit import inlined, kernel
-from factorgraph_ebm.factors.message_kernels import SIGNATURE, is_target
+from factorgraph_ebm.factors.message_kernels import FORBIDS, SIGNATURE, is_target
 
 U8 = np.uint64
 I8 = np.int64
@@ -127,3 +127,16 @@ def parity_weights(run, number, store, weight, constants, to_factor, out, scratc
             off = off / total if total != 0.0 else 0.0
             on = on / total if total != 0.0 else 0.0
             even, odd = even * off + odd * on, odd * off + even * on
+
+
+@kernel(*FORBIDS)
+def parity_forbids(run, number, store, scope, state, variable_sample, allowed, low, high):  # type: ignore[no-untyped-def]
+    n = U8(run[0])
+    for f in range(low, high):
+        first = U8(run[2]) + f
+        on = state[scope[first]]
+        for s in range(U8(1), U8(run[1])):
+            on ^= state[scope[first + s * n]]
+        t = U8(run[4]) if run[4] >= 0 else number[f]
+        if store[t + U8(on & 1)] == np.inf:
+            allowed[variable_sample[scope[first]]] = 0

@@ -12,7 +12,14 @@ import numpy as np
 
 from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.factors.elementary import exp_minus
-from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
+from factorgraph_ebm.factors.message_kernels import (
+    FORBIDS,
+    LARGEST,
+    SIGNATURE,
+    SMALLEST,
+    MessageKernels,
+    is_target,
+)
 
 U8 = np.uint64
 
@@ -249,6 +256,18 @@ def table_weights(run, number, store, weight, constants, to_factor, out, scratch
         base += np.int64(high - low) * k
 
 
-ANY = MessageKernels(table_min, table_sum, table_mixed)
+@kernel(*FORBIDS)
+def table_forbids(run, number, store, scope, state, variable_sample, allowed, low, high):  # type: ignore[no-untyped-def]
+    n = U8(run[0])
+    for f in range(low, high):
+        first = U8(run[2]) + f
+        e = U8(run[4]) if run[4] >= 0 else number[f]
+        for s in range(U8(run[1])):
+            e += U8(run[U8(9) + U8(4) * s]) * U8(state[scope[first + s * n]])
+        if store[e] == np.inf:
+            allowed[variable_sample[scope[first]]] = 0
+
+
+ANY = MessageKernels(table_min, table_sum, table_mixed, forbids=table_forbids)
 FOUR = ANY._replace(weights=table_weights)
 "products of more than four weights could leave the number range"

@@ -14,7 +14,7 @@ import numpy as np
 
 from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.factors.message_kernels import SIGNATURE, MessageKernels, is_target
-from factorgraph_ebm.factors.table_kernels import table_mixed, table_sum
+from factorgraph_ebm.factors.table_kernels import table_forbids, table_mixed, table_sum
 
 U8 = np.uint64
 
@@ -117,4 +117,4 @@ def ternary_min(run, number, store, weight, constants, to_factor, out, scratch, 
             _write(scratch, oc, out, n * (k0 + k1) + (f - low) * k2, k2)
 
 
-TERNARY = MessageKernels(ternary_min, table_sum, table_mixed, ternary_weights)
+TERNARY = MessageKernels(ternary_min, table_sum, table_mixed, ternary_weights, forbids=table_forbids)

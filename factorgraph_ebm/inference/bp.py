@@ -134,6 +134,12 @@ def best(problem: Problem, **options: Any) -> Answer:
         progress.iterate(passing, left)
         parts.append(_Part(passing, left))
         state = _decode(problem, passing, exact, rest, state)
+    found = [c for c in rest if progress.runs[c].status is Status.FEASIBLE]
+    if found and not problem.any_soft:
+        # It may have been the likeliest states that were allowed, not those decoded one after another.
+        likeliest = state.copy()
+        passing.likeliest(likeliest, found)
+        state = _better(problem, likeliest, state, found)
     again: list[int] = []
     for part in parts:
         damped = progress.damp(part.passing, part.chunks)

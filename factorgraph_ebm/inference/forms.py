@@ -24,6 +24,7 @@ from factorgraph_ebm.compiler.schedules import Operators
 from factorgraph_ebm.engine.binary import join_differences, join_odds, send_differences, send_odds
 from factorgraph_ebm.engine.free_energy import add_log_partitions
 from factorgraph_ebm.engine.messages import SMALLEST, store_differences, store_odds, store_weights
+from factorgraph_ebm.engine.variables import lowest_states
 from factorgraph_ebm.engine.weights import join_weights, send_weights
 from factorgraph_ebm.factors.elementary import exp_minus
 from factorgraph_ebm.inference.mirrors import add_columns, add_mirrors
@@ -93,9 +94,17 @@ class Weights(Passing):
             _as_energies(self.to_variable, self.compiled), _as_energies(self.to_factor, self.compiled)
         )
 
-    def decoded(self, chunks: Sequence[int]) -> I64:
-        """States of largest belief."""
-        return self.lowest(-self.marginals()[0])
+    def likeliest(self, state: I64, chunks: Sequence[int]) -> None:
+        compiled = self.compiled
+        probability = np.zeros(compiled.unary_size)
+        free_energy = np.empty(len(state))
+        unary, start, slot_start, _, slot_message = self.variables
+        for chunk in chunks:
+            first, stop = compiled.chunk_variable_start[chunk : chunk + 2]
+            tail = self.to_variable, probability, free_energy, first, stop
+            join_weights(unary, start, slot_start, slot_message, *tail)
+        np.negative(probability, out=probability)
+        lowest_states(compiled.variable_start, probability, state)
 
     def marginals(self) -> tuple[F64, F64]:
         """Probabilities (unary_size,) and log Z of each sample (N,); NaN where digits were lost."""
@@ -176,13 +185,14 @@ class _Binary(Passing):
             field, compiled.run_field_start, compiled.factor_number, compiled.constants, self.store, self.weight,
         )  # fmt: skip
 
-    def decoded(self, chunks: Sequence[int]) -> I64:
-        """States of least belief."""
+    def likeliest(self, state: I64, chunks: Sequence[int]) -> None:
         unary, _, slot_start, _, slot_message = self.variables
-        belief = np.empty(len(unary))
-        self.join(unary, slot_start, slot_message, self.to_variable, belief, 0, len(unary))
-        # NaN compares with nothing and gives state 0, which is as good as any.
-        return (belief > 1.0 if self.form == "odds" else belief < 0.0).astype(np.int64)
+        for chunk in chunks:
+            low, high = self.compiled.chunk_variable_start[chunk : chunk + 2]
+            belief = np.empty(int(high) - int(low))
+            self.join(unary, slot_start, slot_message, self.to_variable, belief, low, high)
+            # NaN compares with nothing and gives state 0, which is as good as any.
+            state[int(low) : int(high)] = belief > 1.0 if self.form == "odds" else belief < 0.0
 
     def _numbers(self, store: F64, field: I64) -> tuple[F64, F64]:
         """What the kernels read: energies, weights."""

@@ -17,7 +17,7 @@ from factorgraph_ebm.compiler.layout import Layout
 from factorgraph_ebm.compiler.schedules import WIDEST, Operators
 from factorgraph_ebm.engine.bounds import add_lower_bounds
 from factorgraph_ebm.engine.decoding import choose_states
-from factorgraph_ebm.engine.driver import run_chunks, run_stages, run_steps
+from factorgraph_ebm.engine.driver import RUNAWAY, run_chunks, run_stages, run_steps
 from factorgraph_ebm.engine.forest import join_energies
 from factorgraph_ebm.engine.free_energy import add_free_energies
 from factorgraph_ebm.engine.messages import store_energies
@@ -195,7 +195,7 @@ class Passing:
                 residuals = self._burst(steps, first, stop, count, tolerance, damping, threads)
             done += len(residuals)
             last = residuals[-1]
-            if not report(chunk, residuals) or last != last or (tolerance > 0 and last <= tolerance):
+            if not report(chunk, residuals) or last != last or RUNAWAY < last < np.inf or (tolerance > 0 and last <= tolerance):
                 return
             count = paced(count, time.perf_counter() - began)
 
@@ -234,7 +234,7 @@ class Passing:
                 for chunk, residuals in self._chunks(steps, part, share, tolerance, damping):
                     left[chunk] -= len(residuals)
                     last = residuals[-1]
-                    over = last != last or (tolerance > 0 and last <= tolerance)
+                    over = last != last or RUNAWAY < last < np.inf or (tolerance > 0 and last <= tolerance)
                     if not report(chunk, residuals) or over or left[chunk] <= 0:
                         del left[chunk]
                 seconds = time.perf_counter() - began
@@ -293,9 +293,12 @@ class Passing:
         state = self.to_variable, self.to_factor, out, scratch, shift
         return (*self.variables, *self.runs, *state, self.block, damping)
 
-    def decoded(self, chunks: Sequence[int]) -> I64:
-        """States of all variables: of least belief; in these chunks, minimising, decoded one after another."""
-        state = self.lowest(self.beliefs())
+    def likeliest(self, state: I64, chunks: Sequence[int]) -> None:
+        """Write states of least belief, at least those of these chunks."""
+        lowest_states(self.compiled.variable_start, self.beliefs(), state)
+
+    def decoded(self, state: I64, chunks: Sequence[int]) -> None:
+        """Write states of these chunks, minimising decoded one variable after another; `state` has the likeliest."""
         if self.minimize and not self.compiled.variable_soft.any():
             chunk_start = self.compiled.chunk_variable_start.astype(np.int64)
             to_factor = self.to_factor.copy()
@@ -303,7 +306,6 @@ class Passing:
                 first, stop = int(chunk_start[chunk]), int(chunk_start[chunk + 1])
                 state[first:stop] = -1
                 self.choose(state, to_factor, first, stop, local=False)
-        return state
 
     def fire(self, queue: Queue, firings: int, tolerance: float, damping: float) -> float:
         """Fire that many factors, most changed first; the largest change that is left to pass on."""

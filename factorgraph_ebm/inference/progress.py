@@ -12,8 +12,9 @@ from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import Bool, Steps
 from factorgraph_ebm.compiler.schedules import flooding, sequential
 from factorgraph_ebm.engine.residual import make_queue
-from factorgraph_ebm.inference.energies import assignment_energies
+from factorgraph_ebm.inference.feasible import Feasible
 from factorgraph_ebm.inference.method import Problem, Status
+from factorgraph_ebm.engine.driver import RUNAWAY
 from factorgraph_ebm.inference.passing import Passing
 
 SWEEPS = {True: 200, False: 1000}
@@ -115,6 +116,8 @@ class Progress:
         """Take note of some more iterations of a chunk; whether it may go on."""
         run = self.runs[chunk]
         run.record(residuals)
+        if RUNAWAY < run.residual < np.inf or run.residual != run.residual:
+            return False  # as it is, not converged
         if _rests(run.residual, float(self.options["tolerance"])):
             run.status = Status.CONVERGED
             return False
@@ -142,6 +145,8 @@ class Progress:
         problem = self.problem
         steps = flooding(passing.layout, passing.operators) if self.options["schedule"] == "flooding" else once
         active = list(chunks) if limit > 0 else []
+        feasible = Feasible(problem)
+        state = np.zeros(len(problem.compiled.variable_cell), np.int64)
         firing = {c: self._firing(passing, c, damping) for c in active if self.options["schedule"] == "residual"}
         while active:
             resting: set[int] = set()
@@ -156,10 +161,12 @@ class Progress:
                     hear(chunk, [firing[chunk]()])
             else:
                 passing.iterate(steps, active, 1, 0.0, damping, hear)
-            state = passing.decoded(active)
-            allowed = np.ones(len(self.runs), bool)
-            violated = ~(assignment_energies(problem.union, problem.numbers, state) < np.inf)
-            allowed[problem.compiled.sample_chunk[violated]] = False
+            allowed = np.zeros(len(self.runs), bool)
+            for decode in (passing.likeliest, passing.decoded):
+                undecided = [c for c in active if not allowed[c]]
+                decode(state, undecided)
+                allowed[undecided] = True
+                allowed[problem.compiled.sample_chunk[~feasible.allowed(state, undecided)]] = False
             for chunk in active:
                 if allowed[chunk]:
                     self.runs[chunk].status = Status.FEASIBLE
