@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from factorgraph_ebm.errors import FactorError, ScopeError
 from factorgraph_ebm.factors.message_kernels import MessageKernels
+from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
 from factorgraph_ebm.factors.table_kernels import ANY, PAIR
+from factorgraph_ebm.factors.table_statistics import table_statistics_kernel
 from factorgraph_ebm.graph.declaration import Factor, TableMap, check_name, said
 from factorgraph_ebm.graph.expressions import Constant, Numbers
 from factorgraph_ebm.graph.parametrisation import Floats, Values
@@ -118,6 +120,10 @@ class Table(Factor):
     @staticmethod
     def message_kernels(states: tuple[int, ...]) -> MessageKernels:
         return PAIR if len(states) == 2 else ANY
+
+    @staticmethod
+    def accumulate_kernel(states: tuple[int, ...]) -> StatisticsKernel:
+        return table_statistics_kernel(states)
 
     def table_map(self, state_shape: tuple[int, ...], state_values: Sequence[Floats] | None = None) -> TableMap:
         """Entry e is number e itself."""

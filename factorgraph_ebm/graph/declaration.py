@@ -99,6 +99,11 @@ class Factor:
         return None
 
     @staticmethod
+    def accumulate_kernel(states: tuple[int, ...]) -> Any:
+        """Return the `StatisticsKernel` for slots of so many states; None: through the table."""
+        return None
+
+    @staticmethod
     def dense_tables(numbers: Floats, states: tuple[int, ...], constants: Floats) -> Floats:
         """Return the tables of factors with kernels of their own, one number each: (n, *states)."""
         raise NotImplementedError
