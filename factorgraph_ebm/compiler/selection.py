@@ -19,6 +19,7 @@ from factorgraph_ebm.arrays import I64, Bool, Numbers
 from factorgraph_ebm.compiler.layout import Blocks, Layout
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import MethodError
+from factorgraph_ebm.factors import STRUCTURES
 
 
 class Selection(NamedTuple):
@@ -64,18 +65,15 @@ class _Run(NamedTuple):
 class _Store:
     """The elements of the store that are kept, and where they went."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self) -> None:
         self.taken: list[I64] = []
         self.used = 0
 
     def keep(self, start: I64, extent: int) -> I64:
         """Keep `extent` elements from each of `start` on; where each begins now."""
-        # A structure whose factors have numbers of several lengths takes the longest, up to the end of the store.
-        window = np.minimum(start[:, None] + np.arange(extent), self.size - 1)
         at = self.used + extent * np.arange(len(start))
-        self.taken.append(window.ravel())
-        self.used += window.size
+        self.taken.append((start[:, None] + np.arange(extent)).ravel())
+        self.used += extent * len(start)
         return at
 
 
@@ -110,7 +108,7 @@ def _cut(union: Union, chosen: I64, place: I64) -> Selection:
 
     start = whole.variable_start.astype(np.int64)
     unary = _ranges(start[variables], start[variables + 1])
-    store = _Store(whole.store_size)
+    store = _Store()
     runs = _kept_runs(layout, in_chunks, place)
     field, field_start, number, scope, old_row, new_row = _run_arrays(union, runs, variables, store)
     taken = np.concatenate([*store.taken, np.zeros(0, np.int64)])
@@ -162,7 +160,6 @@ def _cut(union: Union, chosen: I64, place: I64) -> Selection:
             array.flags.writeable = False
     part = copy.copy(union)
     part.folds = []
-    part.run_part = union.run_part[[r.number for r in runs]]
     part.store_size = len(taken)
     part.layout = Layout(
         compiled,
@@ -187,16 +184,20 @@ def _kept_runs(layout: Layout, in_chunks: Bool, place: I64) -> list[_Run]:
     """The runs that have factors of the chosen samples."""
     compiled, blocks = layout.compiled, layout.factor_block
     inside = np.flatnonzero(in_chunks[blocks.chunk])
+    low, high, run = blocks.low[inside], blocks.high[inside], blocks.run[inside]
+    rows = _ranges(low, high)
+    of_block = np.repeat(np.arange(len(inside)), high - low)
+    first = compiled.run_field[compiled.run_field_start[run] + a.RUN_SCOPE]
+    keep = place[compiled.variable_sample[compiled.scope[first[of_block] + rows]]] >= 0
+    rows, of_block = rows[keep], of_block[keep]
+    # Blocks are sorted by run, so what is kept of one run lies side by side.
+    run_of_row = run[of_block]
+    begins = np.flatnonzero(np.diff(run_of_row, prepend=-1))
     kept = []
-    for own in np.split(inside, np.flatnonzero(np.diff(blocks.run[inside])) + 1):
-        if not len(own):
-            continue
-        run = int(blocks.run[own[0]])
-        rows = _ranges(blocks.low[own], blocks.high[own])
-        first = int(compiled.run_field[compiled.run_field_start[run] + a.RUN_SCOPE])
-        rows = rows[place[compiled.variable_sample[compiled.scope[first + rows]]] >= 0]
-        if len(rows):
-            kept.append(_Run(run, rows, own))
+    for at, stop in zip(begins.tolist(), np.append(begins, len(rows))[1:].tolist()):
+        taken = of_block[at:stop]
+        number = inside[taken[np.flatnonzero(np.diff(taken, prepend=-1))]]
+        kept.append(_Run(int(run_of_row[at]), rows[at:stop], number))
     return kept
 
 
@@ -253,11 +254,9 @@ def _extent(union: Union, run: int, slots: I64) -> int:
     """How many elements of the store a factor of this run reads, from its number on."""
     if union.layout.kinds[run] == "Table":
         return 1 + int(((slots[:, a.SLOT_STATES] - 1) * slots[:, a.SLOT_STRIDE]).sum())
-    declared = union.structure_of(run).slots
-    if not declared:
-        return 0
-    start = declared[0].start
-    return declared[0].row_size if start is None else int(np.max(start[1:] - start[:-1]))
+    states = tuple(slots[:, a.SLOT_STATES].tolist())
+    constant = union.compiled.run_field[union.compiled.run_field_start[run] + a.RUN_CONSTANT]
+    return STRUCTURES[union.layout.kinds[run]].row_size(states, union.compiled.constants[constant:])
 
 
 def _factor_blocks(blocks: Blocks, runs: list[_Run], chunks: I64) -> Blocks:

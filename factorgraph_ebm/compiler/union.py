@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import copy
-import functools
 import hashlib
 import math
 import threading
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64, RUN_FACTOR, Bool, Compiled, Key, Numbers, Values, run_fields
+from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Key, Numbers, Values
 from factorgraph_ebm.compiler.binding import Fold, entries_of, pull, push
 from factorgraph_ebm.compiler.layout import EnginePart, Layout, lay_out
 from factorgraph_ebm.compiler.merging import absorb_nested, merge_equal_scopes
@@ -36,7 +35,6 @@ from factorgraph_ebm.compiler.parts import (
     table_map_of,
 )
 from factorgraph_ebm.errors import FactorError
-from factorgraph_ebm.graph.declaration import Factor
 
 LARGEST_ENERGY = 1e306
 "sums of energies beyond this could overflow into +inf, which means forbidden"
@@ -242,22 +240,6 @@ class Union:
                 variable = np.searchsorted(start, fold.target)
                 found.append(Place(self._members(c), c, part.states, None, variable))
         return found
-
-    @functools.cached_property
-    def run_part(self) -> I64:
-        """Which part the factors of each run come from, (R,): one of them, where there are several."""
-        first = run_fields(self.compiled, RUN_FACTOR)
-        found = np.zeros(len(first), np.int64)
-        for i, position in enumerate(self.layout.position):
-            # Empty runs share their first factor with the next run: the last of equal ones owns it.
-            found[np.searchsorted(first, position, side="right") - 1] = i
-        return found
-
-    def structure_of(self, run: int) -> Factor:
-        """A declaration with factors in this run, which says what their numbers mean; not for runs of tables."""
-        contribution = self._joint[self.run_part[run]].contributions[0]
-        factor: Factor = self.groups[self._pieces[contribution.piece].group].factor
-        return factor
 
     def _members(self, c: Contribution) -> I64:
         members = self._pieces[c.piece].members

@@ -104,6 +104,11 @@ class Factor:
         return None
 
     @staticmethod
+    def row_size(states: tuple[int, ...], constants: Floats) -> int:
+        """Return how many numbers the kernels read of each factor."""
+        return 1
+
+    @staticmethod
     def dense_tables(numbers: Floats, states: tuple[int, ...], constants: Floats) -> Floats:
         """Return the tables of factors with kernels of their own, one number each: (n, *states)."""
         raise NotImplementedError

@@ -19,7 +19,8 @@ from factorgraph_ebm.arrays import F64, I64, Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.graph.declaration import TableMap
 from factorgraph_ebm.inference.energies import run_energies
-from factorgraph_ebm.inference.statistics import SLICE, add_chosen, entry_map
+from factorgraph_ebm.inference.number_maps import entry_map
+from factorgraph_ebm.inference.statistics import SLICE, add_chosen
 from factorgraph_ebm.inference.tables import run_of, scope_of
 
 U8 = np.uint64

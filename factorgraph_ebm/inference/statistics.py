@@ -15,22 +15,19 @@ import math
 
 import numpy as np
 
-from factorgraph_ebm import arrays as a
 from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U4, READ_U8, kernel
 from factorgraph_ebm.arrays import F64, I64, Messages, Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import FactorError, MethodError
 from factorgraph_ebm.factors import STRUCTURES
 from factorgraph_ebm.factors.table_statistics import mapped_statistics
-from factorgraph_ebm.graph.declaration import TableMap
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.method import Answer, Problem
+from factorgraph_ebm.inference.number_maps import LARGEST_MAP, entry_map, numbers_of, read_numbers
 from factorgraph_ebm.inference.tables import Run, run_of, scope_of
 
 SLICE = 1 << 15
 "factors that one compiled call works on: between calls Python hears of Ctrl-C"
-LARGEST_MAP = 1 << 20
-"entries of the table of a structure up to which its meaning is read from `table_map`"
 
 
 def zeros(union: Union) -> Numbers:
@@ -53,20 +50,7 @@ def add_assignment(union: Union, numbers: Numbers, state: I64, weight: F64, out:
         fields, share = _share(union, run, weight)
         if not share.any():
             continue
-        scope = scope_of(compiled, fields)
-        entries = entry_map(union, run)
-        if entries is None:
-            add_chosen(union, numbers, run, state[scope], share, out)
-            continue
-        strides, table = entries
-        chosen = np.array(strides) @ state[scope]
-        number = numbers_of(union, fields)
-        if table is None:
-            np.add.at(out.store, number + chosen, share)
-        else:
-            index, coefficient = table.index[chosen], table.coefficient[chosen]
-            read = (coefficient != 0.0) & (index >= 0)
-            np.add.at(out.store, (number + index)[read], (share * coefficient)[read])
+        add_chosen(union, numbers, run, state[scope_of(compiled, fields)], share, out)
 
 
 def add_beliefs(problem: Problem, answer: Answer, weight: F64, out: Numbers) -> None:
@@ -91,7 +75,7 @@ def add_beliefs(problem: Problem, answer: Answer, weight: F64, out: Numbers) -> 
         if not share.any():
             continue
         if answer.joint is not None:
-            _add_joint(union, run, answer.joint(run), share, out)
+            _add_joint(union, problem.numbers, run, answer.joint(run), share, out)
         elif answer.messages is not None:
             add_run(union, scaled, run, answer.messages, share, out)
         else:
@@ -102,37 +86,37 @@ def add_run(union: Union, scaled: Numbers, run: int, messages: Messages, share: 
     """Add share * expected indicators of the factors of one run, by the messages to them.
 
     `scaled`: energies in the units of the messages; `share`: (n,) of each factor.
+
+    Raises
+    ------
+    FactorError : a structure has no statistics kernel, and a table that is too large.
     """
-    compiled = union.compiled
+    compiled, kind = union.compiled, union.layout.kinds[run]
     fields = run_of(compiled, run)
     row = compiled.run_field[compiled.run_field_start[run] : compiled.run_field_start[run + 1]]
     number = compiled.factor_number[fields.factor : fields.factor + fields.size]
-    _call(union, scaled, run, row, number, messages.to_factor, share, out)
-
-
-def entry_map(union: Union, run: int) -> tuple[tuple[int, ...], TableMap | None] | None:
-    """How an entry is found from the states of a factor, and which number it reads, times what, plus what.
-
-    Returns the strides of the entries by slot, and the map from entries to numbers (None: entry e is number e); None
-    where the table is too large to be made.
-    """
-    fields = run_of(union.compiled, run)
-    if union.layout.kinds[run] == "Table":
-        return fields.strides, None
-    if math.prod(fields.states) > LARGEST_MAP:
-        return None
-    strides = [1] * len(fields.states)
-    for s in range(len(strides) - 2, -1, -1):
-        strides[s] = strides[s + 1] * fields.states[s + 1]
-    factor = union.structure_of(run)
-    return tuple(strides), factor.table_map(fields.states, factor.state_values(fields.states))
-
-
-def numbers_of(union: Union, fields: Run) -> I64:
-    """Element of the store where the numbers of each factor of a run begin, (n,)."""
-    if fields.shared >= 0:
-        return np.full(fields.size, fields.shared)
-    return union.compiled.factor_number[fields.factor : fields.factor + fields.size].astype(np.int64)
+    slices = [(low, min(low + SLICE, fields.size)) for low in range(0, fields.size, SLICE)]
+    offered = STRUCTURES[kind].accumulate_kernel(fields.states)
+    if offered is not None:
+        scratch = np.zeros(max(1, offered.scratch))
+        for low, high in slices:
+            offered.kernel(
+                row, number, scaled.store, compiled.constants, messages.to_factor, share, out.store, scratch, low, high
+            )
+        return
+    entries = entry_map(union, run)
+    if entries is None or entries[1] is None:
+        raise FactorError(
+            f"{kind} over {len(fields.states)} variables has no statistics kernel, and its table of "
+            f"{math.prod(fields.states):,} entries is too large to be made (at most {LARGEST_MAP:,})."
+        )
+    table = entries[1]
+    scratch = np.zeros(len(table.index))
+    for low, high in slices:
+        mapped_statistics(
+            row, number, scaled.store, table.index, table.coefficient, table.constant,
+            messages.to_factor, share, out.store, scratch, low, high,
+        )  # fmt: skip
 
 
 def _share(union: Union, run: int, weight: F64) -> tuple[Run, F64]:
@@ -142,73 +126,32 @@ def _share(union: Union, run: int, weight: F64) -> tuple[Run, F64]:
     return fields, weight[compiled.variable_sample[compiled.scope[fields.scope : fields.scope + fields.size]]]
 
 
-def _call(
-    union: Union, scaled: Numbers, run: int, row: I64, number: a.U64, to_factor: F64, share: F64, out: Numbers
+def add_chosen(
+    union: Union, numbers: Numbers, run: int, chosen: I64, share: F64, out: Numbers, rows: I64 | None = None
 ) -> None:
-    """Call the statistics kernel of a structure, or the one that reads its table."""
-    slots = row[a.RUN_HEADER :].reshape(-1, a.SLOT_FIELDS)
-    states = tuple(slots[:, a.SLOT_STATES].tolist())
-    slices = [(low, min(low + SLICE, len(share))) for low in range(0, len(share), SLICE)]
-    offered = STRUCTURES[union.layout.kinds[run]].accumulate_kernel(states)
-    if offered is not None:
-        scratch = np.zeros(max(1, offered.scratch))
-        for low, high in slices:
-            offered.kernel(
-                row, number, scaled.store, union.compiled.constants, to_factor, share, out.store, scratch, low, high
-            )
-        return
-    entries = entry_map(union, run)
-    if entries is None:
-        kind = union.layout.kinds[run]
-        raise FactorError(
-            f"{kind} over {len(states)} variables has no statistics kernel, and its table of "
-            f"{math.prod(states):,} entries is too large to be made (at most {LARGEST_MAP:,})."
-        )
-    table = entries[1]
-    assert table is not None
-    scratch = np.zeros(len(table.index))
-    for low, high in slices:
-        mapped_statistics(
-            row, number, scaled.store, table.index, table.coefficient, table.constant,
-            to_factor, share, out.store, scratch, low, high,
-        )  # fmt: skip
+    """Add share * slopes of the energies of factors of a run, all or `rows` (n,), in `chosen` states (slots, n)."""
+    element, coefficient = read_numbers(union, numbers, run, chosen, rows)
+    slope = share * coefficient
+    read = slope != 0.0
+    np.add.at(out.store, element[read], slope[read])
 
 
-def add_chosen(union: Union, numbers: Numbers, run: int, chosen: I64, share: F64, out: Numbers) -> None:
-    """Add share * slopes of the energies of factors in `chosen` states (slots, n), by messages that allow no others."""
-    compiled = union.compiled
-    fields = run_of(compiled, run)
-    row = compiled.run_field[compiled.run_field_start[run] : compiled.run_field_start[run + 1]].copy()
-    slots = row[a.RUN_HEADER :].reshape(-1, a.SLOT_FIELDS)
-    step = max(1, SLICE // sum(fields.states))
-    for low in range(0, fields.size, step):
-        n = min(step, fields.size - low)
-        row[a.RUN_SIZE] = n
-        messages = np.full(n * sum(fields.states), np.inf)
-        at = 0
-        for s, k in enumerate(fields.states):
-            slots[s, a.SLOT_MESSAGE] = at
-            messages[at + k * np.arange(n) + chosen[s, low : low + n]] = 0.0
-            at += n * k
-        number = compiled.factor_number[fields.factor :][low : low + n] if fields.shared < 0 else np.zeros(0, np.uint64)
-        _call(union, numbers, run, row, number, messages, share[low : low + n].copy(), out)
-
-
-def _add_joint(union: Union, run: int, joint: F64, share: F64, out: Numbers) -> None:
+def _add_joint(union: Union, numbers: Numbers, run: int, joint: F64, share: F64, out: Numbers) -> None:
     """Add share * expected indicators from the marginals of all factors of a run, (n, *states)."""
     fields = run_of(union.compiled, run)
     entries = entry_map(union, run)
-    assert entries is not None  # smaller than the marginals themselves
-    strides, table = entries
-    entry = np.zeros(fields.states, np.int64)
-    for s, (k, stride) in enumerate(zip(fields.states, strides)):
-        entry += (np.arange(k) * stride).reshape((-1,) + (1,) * (len(fields.states) - s - 1))
-    flat = entry.ravel()
     expected = share[:, None] * joint.reshape(len(joint), -1)
+    every = np.indices(fields.states).reshape(len(fields.states), -1)
+    if entries is None:
+        for f in np.flatnonzero(share).tolist():
+            add_chosen(union, numbers, run, every, expected[f], out, np.full(every.shape[1], f))
+        return
+    strides, table = entries
+    element = np.array(strides) @ every
     if table is not None:
-        read = np.flatnonzero((table.coefficient != 0.0) & (table.index >= 0))
-        flat, expected = table.index[read], expected[:, read] * table.coefficient[read]
-    np.add.at(out.store, numbers_of(union, fields)[:, None] + flat, expected)
+        read = np.flatnonzero(table.coefficient[element])
+        element, expected = table.index[element[read]], expected[:, read] * table.coefficient[element[read]]
+    np.add.at(out.store, numbers_of(union, fields)[:, None] + element, expected)
 
 
 @kernel(NOTHING, READ_U8, READ_U4, READ_F8, READ_F8, F8)

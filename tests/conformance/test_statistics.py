@@ -143,6 +143,6 @@ def test_a_structure_without_kernel_over_too_many_variables_is_refused(rng, monk
     problem = Problem(union, union.bind([{}], np.zeros(2, np.int64)), 1.0, False, None, np.inf, None)
     answer = run("bp", problem, {})
     monkeypatch.setattr(fg.Product, "accumulate_kernel", staticmethod(lambda states: None))
-    monkeypatch.setattr("factorgraph_ebm.inference.statistics.LARGEST_MAP", 35)
+    monkeypatch.setattr("factorgraph_ebm.inference.number_maps.LARGEST_MAP", 35)
     with pytest.raises(fg.FactorError, match="Product over 2 variables has no statistics kernel"):
         add_beliefs(problem, answer, np.ones(1), Numbers(*map(np.copy, zeros(union))))

@@ -17,7 +17,7 @@ from unions import bind_cases, dot
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.arrays import Numbers
-from factorgraph_ebm.inference import METHODS, run, statistics
+from factorgraph_ebm.inference import METHODS, number_maps, run
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.method import Problem
 from factorgraph_ebm.inference.statistics import add_assignment, add_beliefs, zeros
@@ -63,11 +63,8 @@ def test_assignments_of_drawn_graphs(case, seed):
         check_assignment(bind_cases([case, case], rng, rewrite=rewrite), rng)
 
 
-@pytest.mark.parametrize("largest", [0, 1 << 20])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_assignments_of_drawn_unions(seed, largest, monkeypatch):
-    """Also where a table is too large to be made, so that point masses go through the statistics kernels."""
-    monkeypatch.setattr(statistics, "LARGEST_MAP", largest)
+def test_assignments_of_drawn_unions(seed):
     bound, rng = unions(seed, forest=False)
     check_assignment(bound, rng)
 
@@ -106,9 +103,12 @@ def test_beliefs_at_zero_temperature(seed, method):
     check_beliefs(bound, answer, np.inf, rng, bool(bound.union.compiled.sample_forest.all()))
 
 
-@pytest.mark.parametrize("beta", [0.5, 1.0])
+@pytest.mark.parametrize("largest", [0, 1 << 16])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_beliefs_of_loopy_graphs_by_enumeration(seed, beta):
+def test_beliefs_of_loopy_graphs_by_enumeration(seed, largest, monkeypatch):
+    """Also where the map of a structure would be too large, and every entry is asked for its number."""
+    monkeypatch.setattr(number_maps, "LARGEST_MAP", largest)
+    beta = 0.5 if seed % 2 else 1.0
     bound, rng = unions(seed, forest=False)
     check_beliefs(bound, run("enumerate", problem_of(bound, beta), {}), beta, rng, True)
 
