@@ -49,6 +49,8 @@ class Factor:
     kind: ClassVar[str]
     reads_table: ClassVar[bool] = False
     "whether the numbers of a factor are its table, entry by entry"
+    has_numbers: ClassVar[bool] = True
+    "whether there is anything to learn; otherwise no statistics are made"
 
     name: str | None
     scope: Scope

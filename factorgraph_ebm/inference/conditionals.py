@@ -17,6 +17,7 @@ import numpy as np
 from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_I8, READ_U4, READ_U8, SIZE, kernel
 from factorgraph_ebm.arrays import F64, I64, Numbers
 from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.factors import STRUCTURES
 from factorgraph_ebm.graph.declaration import TableMap
 from factorgraph_ebm.inference.energies import run_energies
 from factorgraph_ebm.inference.number_maps import entry_map
@@ -56,7 +57,9 @@ def add_conditionals_transposed(union: Union, numbers: Numbers, state: I64, grad
     """
     compiled = union.compiled
     out.unary[:] += gradient
-    for run in range(len(union.layout.kinds)):
+    for run, kind in enumerate(union.layout.kinds):
+        if not STRUCTURES[kind].has_numbers:
+            continue
         entries = entry_map(union, run)
         if entries is None:
             _add_large_transposed(union, numbers, run, state, gradient, out)

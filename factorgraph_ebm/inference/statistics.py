@@ -48,7 +48,7 @@ def add_assignment(union: Union, numbers: Numbers, state: I64, weight: F64, out:
     out.unary[compiled.variable_start[:-1].astype(np.int64) + state] += weight[compiled.variable_sample]
     for run in range(len(union.layout.kinds)):
         fields, share = _share(union, run, weight)
-        if not share.any():
+        if not share.any() or not STRUCTURES[union.layout.kinds[run]].has_numbers:
             continue
         add_chosen(union, numbers, run, state[scope_of(compiled, fields)], share, out)
 
@@ -72,7 +72,7 @@ def add_beliefs(problem: Problem, answer: Answer, weight: F64, out: Numbers) -> 
     scaled = problem.scaled if answer.message_beta != 1.0 else problem.numbers
     for run in range(len(union.layout.kinds)):
         fields, share = _share(union, run, weight)
-        if not share.any():
+        if not share.any() or not STRUCTURES[union.layout.kinds[run]].has_numbers:
             continue
         if answer.joint is not None:
             _add_joint(union, problem.numbers, run, answer.joint(run), share, out)
