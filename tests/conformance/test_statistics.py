@@ -76,6 +76,8 @@ def test_statistics_are_expectations_of_the_table(build, arity, domain, shared, 
         share = np.array([0.7, 0.0, -1.3])  # of the declared factors
         out, p = zeros(union), np.zeros((3, tables[0].size))
         for number in range(len(union.layout.kinds)):
+            if not STRUCTURES[union.layout.kinds[number]].has_numbers:
+                continue
             fields = run_of(union.compiled, number)
             rows = np.arange(fields.size)
             members = np.array([member[fields.factor + f] for f in rows])
@@ -169,7 +171,7 @@ def test_a_structure_without_numbers_is_not_asked(rng, monkeypatch):
     y = fg.output("y", shape=3, n_states=2)
     graph = with_unary(y, fg.Potts([y[1:], y[:-1]], penalty=[0.3, 0.5]), rng)
     union = compile_union([Sample(graph)])
-    assert union.layout.kinds == ("Potts",)
+    assert set(union.layout.kinds) == {"Potts"}
     numbers, state = union.bind([{}], np.zeros(3, np.int64)), np.array([0, 1, 1, 0])
     problem = Problem(union, numbers, 1.0, False, None, np.inf, None)
     answer = run("bp", problem, {})
