@@ -11,7 +11,10 @@ from oracle import Joint, brute, layout
 from factorgraph_ebm.arrays import Numbers
 from factorgraph_ebm.compiler.parts import Sample
 from factorgraph_ebm.compiler.union import Union, compile_union
+from factorgraph_ebm.factors import STRUCTURES
 from factorgraph_ebm.inference.energies import assignment_energies
+from factorgraph_ebm.inference.number_maps import numbers_of
+from factorgraph_ebm.inference.tables import run_of
 
 
 @dataclasses.dataclass
@@ -59,8 +62,15 @@ class Bound:
         return rng.integers(0, states)
 
     def draw_numbers(self, rng: np.random.Generator) -> Numbers:
-        """Other numbers of the same layout, all finite."""
-        return Numbers(rng.normal(size=self.numbers.unary.shape), rng.normal(size=self.numbers.store.shape))
+        """Other numbers of the same layout, all finite; 0 where a structure has nothing to learn."""
+        drawn = Numbers(rng.normal(size=self.numbers.unary.shape), rng.normal(size=self.numbers.store.shape))
+        compiled = self.union.compiled
+        for run, kind in enumerate(self.union.layout.kinds):
+            fields = run_of(compiled, run)
+            if not STRUCTURES[kind].has_numbers:
+                size = STRUCTURES[kind].row_size(fields.states, compiled.constants[fields.constant :])
+                drawn.store[numbers_of(self.union, fields)[:, None] + np.arange(size)] = 0.0
+        return drawn
 
     def expected_energies(self, beta: float, other: Numbers) -> np.ndarray:
         """The mean under the Gibbs distribution of the energy that `other` numbers give, (n,); 0 where infeasible."""
@@ -71,8 +81,8 @@ class Bound:
             chosen = self.engine([j.states[min(i, len(j.states) - 1)] for j in joints])
             energy = assignment_energies(self.union, other, chosen)
             for s, j in enumerate(joints):
-                if i < len(j.states) and j.feasible:
-                    total[s] += j.probabilities(beta)[i] * energy[s]
+                probability = j.probabilities(beta)[i] if i < len(j.states) and j.feasible else 0.0
+                total[s] += probability * energy[s] if probability > 0.0 else 0.0
         return total
 
 

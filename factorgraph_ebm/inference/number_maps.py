@@ -64,15 +64,16 @@ def entry_map(union: Union, run: int) -> tuple[tuple[int, ...], TableMap | None]
     """How the entry of a factor's table is found from its states, and which number of the row it is.
 
     Returns the strides of the entries by slot, and the map from entries to numbers (None: entry e is number e); None
-    where there is no such map: it would be too large, or is not the same for all factors of the run.
+    where there is no such map: it would be too large, or is not the same for all factors of the run, or nothing is to
+    be learned, so that the row may be read in any way.
     """
     fields = run_of(union.compiled, run)
     states = fields.states
     if union.layout.kinds[run] == "Table":
         return fields.strides, None
-    if math.prod(states) > LARGEST_MAP:
-        return None
     structure: Any = STRUCTURES[union.layout.kinds[run]]
+    if math.prod(states) > LARGEST_MAP or not structure.has_numbers:
+        return None
     constants = union.compiled.constants[fields.constant :]
     m = structure.row_size(states, constants)
 

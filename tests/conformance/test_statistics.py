@@ -20,7 +20,7 @@ from factorgraph_ebm.compiler.union import compile_union
 from factorgraph_ebm.factors import STRUCTURES
 from factorgraph_ebm.graph import as_numbers
 from factorgraph_ebm.inference import run
-from factorgraph_ebm.inference.conditionals import add_conditionals_transposed
+from factorgraph_ebm.inference.conditionals import add_conditionals_transposed, conditional_energies
 from factorgraph_ebm.inference.method import Problem
 from factorgraph_ebm.inference.statistics import add_assignment, add_beliefs, add_run, zeros
 from factorgraph_ebm.inference.tables import add_messages, message_rows, run_of
@@ -185,6 +185,8 @@ def test_a_structure_without_numbers_is_not_asked(rng, monkeypatch):
         return [out.store.any() for out in (one, two, three)]
 
     assert store() == [True] * 3
+    before = conditional_energies(union, numbers, state)
     monkeypatch.setattr(fg.Potts, "has_numbers", False)
     monkeypatch.setattr(fg.Potts, "accumulate_kernel", None)
     assert store() == [False] * 3
+    np.testing.assert_allclose(conditional_energies(union, numbers, state), before, rtol=1e-14)
