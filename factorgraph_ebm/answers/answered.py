@@ -10,11 +10,11 @@ import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Numbers, Values
 from factorgraph_ebm.compiler.union import Place
-from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.graph.assignment import Given
 from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.inference.method import Answer, Problem, times_beta
+from factorgraph_ebm.inference.min_marginals import excess
 
 
 class Found(NamedTuple):
@@ -83,15 +83,7 @@ class Answered:
     @cached_property
     def excess(self) -> F64:
         """Energy above the least with each state of each variable, by min-sum, (unary_size,)."""
-        if self.answer.excess is not None:
-            return self.answer.excess()
-        if self.answer.messages is None:
-            raise MethodError(f'method "{self.answer.method}" has no min-marginals. Write method="bp" or "enumerate".')
-        belief = self.problem.numbers.unary + self.incoming
-        low = np.minimum.reduceat(belief, self.start[:-1]) if len(belief) else np.zeros(0)
-        shift = np.where(np.isfinite(low), low, 0.0)
-        above: F64 = belief - np.repeat(shift, self.start[1:] - self.start[:-1])
-        return above
+        return excess(self.problem, self.answer)
 
     def variables(self, sample: int) -> I64:
         """Engine variable of each cell of a sample, (n_cells,), -1 where given."""

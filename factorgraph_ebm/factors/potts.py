@@ -15,6 +15,8 @@ from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.factors.elementary import exp_minus, minus_log
 from factorgraph_ebm.factors.extremes import least_of
 from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
+from factorgraph_ebm.factors.potts_statistics import potts_statistics
+from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
 from factorgraph_ebm.factors.table_kernels import table_mixed
 from factorgraph_ebm.graph.declaration import Factor, TableMap, check_arity, check_equal_domains, check_name
 from factorgraph_ebm.graph.expressions import Numbers
@@ -77,6 +79,10 @@ class Potts(Factor):
     @staticmethod
     def message_kernels(states: tuple[int, ...]) -> MessageKernels:
         return MessageKernels(potts_min, potts_sum, table_mixed, potts_weights, potts_odds, potts_differences)
+
+    @staticmethod
+    def accumulate_kernel(states: tuple[int, ...]) -> StatisticsKernel:
+        return StatisticsKernel(potts_statistics, 0)
 
     @staticmethod
     def dense_tables(penalty: Floats, states: tuple[int, ...], constants: Floats) -> Floats:

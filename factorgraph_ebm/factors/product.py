@@ -16,6 +16,8 @@ import numpy.typing as npt
 from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.errors import FactorError, ScopeError
 from factorgraph_ebm.factors.message_kernels import SIGNATURE, MessageKernels, is_target
+from factorgraph_ebm.factors.product_statistics import product_statistics
+from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
 from factorgraph_ebm.factors.table_kernels import table_mixed
 from factorgraph_ebm.graph.declaration import Factor, TableMap, check_name, said
 from factorgraph_ebm.graph.expressions import Constant, Numbers
@@ -118,6 +120,10 @@ class Product(Factor):
 
     def kernel_constants(self, state_shape: tuple[int, ...]) -> Floats:
         return np.concatenate(self.state_values(state_shape))
+
+    @staticmethod
+    def accumulate_kernel(states: tuple[int, ...]) -> StatisticsKernel:
+        return StatisticsKernel(product_statistics, 0)
 
     @staticmethod
     def dense_tables(weight: Floats, states: tuple[int, ...], constants: Floats) -> Floats:

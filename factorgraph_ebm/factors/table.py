@@ -16,7 +16,9 @@ import numpy.typing as npt
 from factorgraph_ebm.errors import FactorError, ScopeError
 from factorgraph_ebm.factors.message_kernels import MessageKernels
 from factorgraph_ebm.factors.pair_kernels import PAIR
+from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
 from factorgraph_ebm.factors.table_kernels import ANY, FOUR
+from factorgraph_ebm.factors.table_statistics import table_statistics_kernel
 from factorgraph_ebm.factors.ternary_kernels import TERNARY
 from factorgraph_ebm.graph.declaration import Factor, TableMap, check_name, said
 from factorgraph_ebm.graph.expressions import Constant, Numbers
@@ -120,6 +122,10 @@ class Table(Factor):
     @staticmethod
     def message_kernels(states: tuple[int, ...]) -> MessageKernels:
         return {2: PAIR, 3: TERNARY, 4: FOUR}.get(len(states), ANY)
+
+    @staticmethod
+    def accumulate_kernel(states: tuple[int, ...]) -> StatisticsKernel:
+        return table_statistics_kernel(states)
 
     def table_map(self, state_shape: tuple[int, ...], state_values: Sequence[Floats] | None = None) -> TableMap:
         """Entry e is number e itself."""

@@ -44,6 +44,8 @@ class Factor:
     "whether the numbers of a factor are its table, entry by entry"
     least_number: ClassVar[float] = -math.inf
     "bound numbers below this are refused by `check_numbers`"
+    has_numbers: ClassVar[bool] = True
+    "whether there is anything to learn; otherwise no statistics are made"
 
     name: str | None
     scope: Scope
@@ -127,6 +129,11 @@ class Factor:
     def scratch_size(states: tuple[int, ...], constants: Floats) -> int:
         """Return how many elements of working space the kernels need for each factor of a block."""
         return sum(states)
+
+    @staticmethod
+    def accumulate_kernel(states: tuple[int, ...]) -> Any:
+        """Return the `StatisticsKernel` for slots of so many states; None: through the table."""
+        return None
 
     @staticmethod
     def dense_tables(numbers: Floats, states: tuple[int, ...], constants: Floats) -> Floats:

@@ -18,15 +18,15 @@ def assignment_energies(union: Union, numbers: Numbers, state: I64) -> F64:
     total: F64 = np.bincount(compiled.variable_sample, numbers.unary[start + state], n_samples).astype(np.float64)
     for run in range(len(union.layout.kinds)):
         scope = scope_of(compiled, run_of(compiled, run))
-        total += np.bincount(compiled.variable_sample[scope[0]], run_energies(union, numbers, run, state), n_samples)
+        energy = run_energies(union, numbers, run, state[scope])
+        total += np.bincount(compiled.variable_sample[scope[0]], energy, n_samples)
     return total
 
 
-def run_energies(union: Union, numbers: Numbers, run: int, state: I64) -> F64:
-    """Energy of each factor of a run, (n,)."""
+def run_energies(union: Union, numbers: Numbers, run: int, states: I64) -> F64:
+    """Energy of each factor of a run in these states (slots, n), (n,)."""
     compiled, kind = union.compiled, union.layout.kinds[run]
     fields = run_of(compiled, run)
-    states = state[scope_of(compiled, fields)]
     if fields.shared >= 0:
         offset: I64 = np.broadcast_to(fields.shared, (fields.size,))
     else:
@@ -38,4 +38,5 @@ def run_energies(union: Union, numbers: Numbers, run: int, state: I64) -> F64:
     # A shared row is read once, and broadcast.
     read = number_rows(compiled, numbers.store, kind, fields, offset[:1] if fields.shared >= 0 else offset)
     read = np.broadcast_to(read, (fields.size, *read.shape[1:]))
-    return STRUCTURES[kind].state_energies(read, states, fields.states, constants)
+    energy: F64 = STRUCTURES[kind].state_energies(read, states, fields.states, constants)
+    return energy

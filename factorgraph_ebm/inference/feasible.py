@@ -45,8 +45,9 @@ class Feasible:
         for run, forbids in self._kernels.items():
             fields = run_of(compiled, run)
             if forbids is None:
-                bad = run_energies(self.problem.union, numbers, run, state) == np.inf
-                found[compiled.variable_sample[scope_of(compiled, fields)[0][bad]]] = 0
+                scope = scope_of(compiled, fields)
+                bad = run_energies(self.problem.union, numbers, run, state[scope]) == np.inf
+                found[compiled.variable_sample[scope[0][bad]]] = 0
                 continue
             row = compiled.run_field[compiled.run_field_start[run] : compiled.run_field_start[run + 1]]
             number = compiled.factor_number[fields.factor : fields.factor + fields.size]
