@@ -61,6 +61,7 @@ class AllDifferent(Factor):
     __slots__ = ()
 
     kind = "AllDifferent"
+    has_numbers = False
 
     def __init__(
         self,

@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.factors.cardinality_kernels import CARDINALITY, cardinality_scratch
+from factorgraph_ebm.factors.cardinality_statistics import cardinality_statistics
 from factorgraph_ebm.factors.message_kernels import MessageKernels
 from factorgraph_ebm.factors.on_off import OnOff
+from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
 from factorgraph_ebm.graph.expressions import Numbers
 from factorgraph_ebm.graph.parametrisation import Floats
 from factorgraph_ebm.graph.slots import number_slot
@@ -81,6 +83,10 @@ class Cardinality(OnOff):
     @staticmethod
     def message_kernels(states: tuple[int, ...]) -> MessageKernels:
         return CARDINALITY
+
+    @staticmethod
+    def accumulate_kernel(states: tuple[int, ...]) -> StatisticsKernel:
+        return StatisticsKernel(cardinality_statistics, 2 * len(states) + 2)
 
     @staticmethod
     def row_size(states: tuple[int, ...], constants: Floats) -> int:

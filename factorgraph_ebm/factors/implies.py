@@ -39,6 +39,7 @@ class Implies(OnOff):
     __slots__ = ()
 
     kind = "Implies"
+    has_numbers = False
 
     def __init__(
         self,

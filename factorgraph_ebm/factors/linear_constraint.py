@@ -79,6 +79,7 @@ class LinearConstraint(Factor):
     __slots__ = ("relation", "weights", "bound", "inequalities", "which")
 
     kind = "LinearConstraint"
+    has_numbers = False
 
     relation: str
     weights: Any

@@ -29,6 +29,8 @@ class Logic(OnOff):
 
     __slots__ = ()
 
+    has_numbers = False
+
     def __init__(
         self,
         scope: Variable | Sequence[Variable],

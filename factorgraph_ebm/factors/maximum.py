@@ -58,6 +58,7 @@ class Maximum(Factor):
     __slots__ = ()
 
     kind = "Maximum"
+    has_numbers = False
 
     def __init__(
         self,

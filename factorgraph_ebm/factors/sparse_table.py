@@ -16,6 +16,8 @@ import numpy.typing as npt
 from factorgraph_ebm.errors import FactorError, ScopeError
 from factorgraph_ebm.factors.message_kernels import MessageKernels
 from factorgraph_ebm.factors.sparse_kernels import sparse_min, sparse_mixed, sparse_sum
+from factorgraph_ebm.factors.sparse_statistics import sparse_statistics
+from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
 from factorgraph_ebm.graph.declaration import Factor, check_name, count, said
 from factorgraph_ebm.graph.expressions import Numbers, is_sparse
 from factorgraph_ebm.graph.indexing import digest
@@ -149,6 +151,10 @@ class SparseTable(Factor):
     def kernel_constants(self, state_shape: tuple[int, ...]) -> Floats:
         inside = self._inside(state_shape)
         return _constants(len(self.configurations), inside, self.configurations[inside])
+
+    @staticmethod
+    def accumulate_kernel(states: tuple[int, ...]) -> StatisticsKernel:
+        return StatisticsKernel(sparse_statistics, 0)
 
     @staticmethod
     def row_size(states: tuple[int, ...], constants: Floats) -> int:
