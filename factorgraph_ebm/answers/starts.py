@@ -91,7 +91,7 @@ def _messages_of(each: Sequence[Any], union: Union, message_beta: float) -> Mess
     former = answered.answer.message_beta
     messages = answered.answer.messages
     if former == message_beta or not (0 < former < np.inf and 0 < message_beta < np.inf):
-        return messages
+        return Messages(messages.to_variable, messages.to_factor)
     scale = message_beta / former
     return Messages(times_beta(messages.to_variable, scale), times_beta(messages.to_factor, scale))
 

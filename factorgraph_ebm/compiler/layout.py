@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from factorgraph_ebm import arrays as a
-from factorgraph_ebm.arrays import F64, I64, U8, U32, Bool, Compiled
+from factorgraph_ebm.arrays import F64, I64, U8, U32, U64, Bool, Compiled
 from factorgraph_ebm.compiler.ordering import assign_levels, counting_order
 from factorgraph_ebm.compiler.parts import Cells, Part
 from factorgraph_ebm.compiler.topology import Topology, find_topology
@@ -108,8 +108,6 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
     run_of = runs.of_factor[factor_order]
     blocks = _blocks(run_of, factor_chunk[factor_order], factor_level[factor_order])
     blocks = blocks._replace(low=blocks.low - run_start[blocks.run], high=blocks.high - run_start[blocks.run])
-    local = _LocalMessages(joined(blocks), runs.keys, n_chunks) if sample_forest.any() else None
-    local_message = np.empty(len(top.slot_variable) if local else 0, np.int64)
     part_positions = []
     at = 0
     for p in parts:
@@ -127,9 +125,6 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
             scope[field[field_start[run] + a.RUN_SCOPE] + s * size + within] = rank[p.part.columns[s]]
             states_here = field[base + a.SLOT_STATES]
             message[slot0 + s : slot0 + r * n : r] = field[base + a.SLOT_MESSAGE] + within * states_here
-            if local is not None:
-                first = local.starts(run, factor_chunk[at : at + n], s)
-                local_message[slot0 + s : slot0 + r * n : r] = first + within * states_here
         at += n
 
     slot_start, slot_split, slots = _variable_slots(top, last, order)
@@ -143,7 +138,7 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
         variable_slot_start=slot_start.astype(np.uint32),
         variable_slot_split=slot_split.astype(np.uint32),
         slot_message=message[slots].astype(np.uint64),
-        slot_local=(local_message[slots] if local else local_message).astype(np.uint64),
+        slot_local=np.zeros(0, np.uint64),
         scope=scope,
         run_field=field,
         run_field_start=field_start,
@@ -160,6 +155,7 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
         unary_size=int(variable_start[-1]),
         store_size=store_size,
     )
+    compiled = compiled._replace(slot_local=pack_messages(compiled, blocks))
     for array in compiled:
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
@@ -227,34 +223,50 @@ def joined(blocks: Blocks) -> Blocks:
     )  # fmt: skip
 
 
-class _LocalMessages:
-    """Where rows lie when only the messages of one chunk do: block after block in the order of runs, slot by slot."""
+def pack_messages(compiled: Compiled, blocks: Blocks) -> U64:
+    """`slot_local`: where rows lie when only the messages of one chunk do, run after run, slot by slot."""
+    if not compiled.sample_forest.any():
+        return np.zeros(0, np.uint64)
+    whole = joined(blocks)
+    order = np.lexsort((whole.run, whole.chunk))
+    run, chunk, low = whole.run[order], whole.chunk[order], whole.low[order]
+    size = whole.high[order] - low
+    fields = [
+        compiled.run_field[first + a.RUN_HEADER : stop].reshape(-1, a.SLOT_FIELDS)
+        for first, stop in zip(compiled.run_field_start[:-1].tolist(), compiled.run_field_start[1:].tolist())
+    ]
+    width = np.array([f[:, a.SLOT_STATES].sum() for f in fields] or [0], np.int64)
+    end = np.cumsum(size * width[run])
+    n_chunks = len(compiled.chunk_variable_start) - 1
+    first = np.searchsorted(chunk, chunk)  # the first block of the same chunk
+    begin = (end - size * width[run]) - (end - size * width[run])[first]
+    # Rows of runs lie one after another, so the start of a row tells its run and slot.
+    slots = np.concatenate([*fields, np.zeros((0, a.SLOT_FIELDS), np.int64)])
+    run_of = np.repeat(np.arange(len(fields)), [len(f) for f in fields])
+    before = np.concatenate([*(np.cumsum(f[:, 0]) - f[:, 0] for f in fields), np.zeros(0, np.int64)])
+    message = compiled.slot_message.astype(np.int64)
+    which = np.searchsorted(slots[:, a.SLOT_MESSAGE], message, side="right") - 1
+    states = slots[which, a.SLOT_STATES]
+    factor = (message - slots[which, a.SLOT_MESSAGE]) // states
+    slot_chunk = np.repeat(variable_chunks(compiled), sizes(compiled.variable_slot_start))
+    back = np.lexsort((chunk, run))
+    code = run[back] * n_chunks + chunk[back]
+    block = back[np.searchsorted(code, run_of[which] * n_chunks + slot_chunk)]
+    local: I64 = begin[block] + size[block] * before[which] + (factor - low[block]) * states
+    return local.astype(np.uint64)
 
-    def __init__(self, blocks: Blocks, keys: Sequence[_RunKey], n_chunks: int) -> None:
-        self.keys = keys
-        order = np.lexsort((blocks.run, blocks.chunk))
-        run, chunk = blocks.run[order], blocks.chunk[order]
-        low, size = blocks.low[order], (blocks.high - blocks.low)[order]
-        width = np.array([sum(k.states) for k in keys] or [0], np.int64)
-        end = np.cumsum(size * width[run])
-        begin = end - size * width[run]
-        before = np.zeros(n_chunks + 1, np.int64)
-        first = np.searchsorted(chunk, np.arange(n_chunks))
-        inside = first < len(chunk)
-        before[:-1][inside] = begin[first[inside]]
-        # By run, then chunk: where the block begins in its chunk, its factors, and the first of them.
-        back = np.lexsort((chunk, run))
-        self.code = (run * n_chunks + chunk)[back]
-        self.begin, self.size, self.low = (begin - before[chunk])[back], size[back], low[back]
-        self.n_chunks = n_chunks
 
-    def starts(self, run: I64, chunk: I64, slot: int) -> I64:
-        """Element where the rows of a slot would begin if the run began with factor 0, for factors of these runs."""
-        block = np.searchsorted(self.code, run * self.n_chunks + chunk)
-        before = np.array([sum(k.states[:slot]) for k in self.keys] or [0], np.int64)[run]
-        states = np.array([k.states[slot] if slot < len(k.states) else 0 for k in self.keys] or [0], np.int64)[run]
-        found: I64 = self.begin[block] + self.size[block] * before - self.low[block] * states
-        return found
+def sizes(start: U64 | U32) -> I64:
+    """How long each range is of an array of starts."""
+    ends = start.astype(np.int64)
+    found: I64 = ends[1:] - ends[:-1]
+    return found
+
+
+def variable_chunks(compiled: Compiled) -> I64:
+    """Chunk of each variable, (V,)."""
+    count = sizes(compiled.chunk_variable_start)
+    return np.repeat(np.arange(len(count)), count)
 
 
 class _RunKey(NamedTuple):

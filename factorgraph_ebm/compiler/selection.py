@@ -16,7 +16,7 @@ import numpy as np
 
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import I64, Bool, Numbers
-from factorgraph_ebm.compiler.layout import Blocks, Layout
+from factorgraph_ebm.compiler.layout import Blocks, Layout, pack_messages
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.factors import STRUCTURES
@@ -155,6 +155,8 @@ def _cut(union: Union, chosen: I64, place: I64) -> Selection:
         unary_size=len(unary),
         store_size=len(taken),
     )
+    blocks = _factor_blocks(layout.factor_block, runs, chunks)
+    compiled = compiled._replace(slot_local=pack_messages(compiled, blocks))
     for array in compiled:
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
@@ -165,7 +167,7 @@ def _cut(union: Union, chosen: I64, place: I64) -> Selection:
         compiled,
         tuple(layout.kinds[r.number] for r in runs),
         (),
-        _factor_blocks(layout.factor_block, runs, chunks),
+        blocks,
         _variable_blocks(layout.variable_block, variables, chunks, in_chunks),
         layout.is_forest[variables],
     )

@@ -26,9 +26,9 @@ from factorgraph_ebm._jit import (
     pointer_type,
 )
 from factorgraph_ebm.engine.driver import FORM, RUNS, STATE, STEPS, VARIABLES
-from factorgraph_ebm.factors.extremes import least_of
 from factorgraph_ebm.engine.tickets import take
 from factorgraph_ebm.factors.elementary import exp_minus
+from factorgraph_ebm.factors.extremes import least_of
 from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
 U8 = np.uint64

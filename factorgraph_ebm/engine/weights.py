@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import inlined, kernel
-from factorgraph_ebm.factors.extremes import bits
 from factorgraph_ebm.engine.forest import JOIN
 from factorgraph_ebm.engine.messages import SMALLEST, total_of
 from factorgraph_ebm.engine.variables import SEND
+from factorgraph_ebm.factors.extremes import bits
 
 U8 = np.uint64
 I8 = np.int64

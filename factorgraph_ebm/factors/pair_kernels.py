@@ -57,7 +57,8 @@ def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low
                 for f in range(U8(0), n & ~U8(1), U8(2)):
                     _least_of_two(store, t, sf, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt, scratch)
                 if n & U8(1):
-                    _least(store, t, sf, kf, kt, to_factor, m + (high - U8(1)) * kf, out, base + (n - U8(1)) * kt, scratch)
+                    f = n - U8(1)
+                    _least(store, t, sf, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt, scratch)
             else:
                 for f in range(n):
                     t = mirror + number[low + f]
@@ -105,7 +106,8 @@ def _eight(store, t, sf, kf, kt, x, m, r, former, p, into, o):  # type: ignore[n
     if r + U8(4) > last:
         if r == U8(0):
             for j in range(kt):
-                into[o + j] = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
+                low = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
+                into[o + j] = low
         else:
             for j in range(kt):
                 low = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
@@ -288,7 +290,7 @@ def pair_weights(run, number, store, weight, constants, to_factor, out, scratch,
 
 @inlined
 def _turned(run, slot):  # type: ignore[no-untyped-def]
-    """For one number a message: strides of the other slot and of this one, and where the other slot's messages begin."""
+    """Strides of the other slot and of this one, and where messages of one number from the other begin."""
     if slot == 0:
         return U8(run[13]), U8(run[9]), U8(run[14])
     return U8(run[9]), U8(run[13]), U8(run[10])

@@ -26,7 +26,8 @@ def parity_odds(run, number, store, weight, constants, to_factor, out, scratch, 
     for f in range(n):
         scratch[before + f] = 1.0
         scratch[before + n + f] = 0.0
-    for s in range(arity - one):
+    for i in range(arity - one):
+        s = U8(i)
         m = U8(run[U8(10) + U8(4) * s]) + low
         a = before + two * s * n
         b = a + n
@@ -75,7 +76,8 @@ def parity_differences(run, number, store, weight, constants, to_factor, out, sc
     arity = U8(run[1])
     for f in range(n):
         scratch[n + f] = np.inf
-    for s in range(arity - one):
+    for i in range(arity - one):
+        s = U8(i)
         m = U8(run[U8(10) + U8(4) * s]) + low
         a = (s + one) * n
         b = a + n
@@ -104,7 +106,8 @@ def parity_weights(run, number, store, weight, constants, to_factor, out, scratc
     # Rows are scaled to sum 1, so even and odd sum to 1, too, however many slots there are.
     for f in range(n):
         even, odd = 1.0, 0.0
-        for s in range(arity):
+        for i in range(arity):
+            s = U8(i)
             o = two * n * s + two * f
             out[o], out[o + one] = even, odd
             m = U8(run[U8(10) + U8(4) * s]) + two * (low + f)

@@ -14,19 +14,18 @@ energies, which lose none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Messages, Numbers
-from factorgraph_ebm.compiler.layout import Layout
+from factorgraph_ebm.compiler.layout import sizes, variable_chunks
 from factorgraph_ebm.compiler.schedules import sequential
 from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.forests import Forests, joins_pairs
 from factorgraph_ebm.inference.forms import Differences, Odds, Weights, served
+from factorgraph_ebm.inference.kept import Kept, Part, copy_messages, rows_of
 from factorgraph_ebm.inference.method import Answer, Method, Problem, Status, check_limits
 from factorgraph_ebm.inference.minimisers import count_minimisers
 from factorgraph_ebm.inference.passing import Passing
@@ -35,66 +34,6 @@ from factorgraph_ebm.inference.progress import Progress
 
 SCHEDULES = ("sequential", "flooding", "residual")
 OPTIONS = {"schedule": "sequential", "damping": None, "tolerance": 1e-8, "max_iterations": None, "stop": None}
-
-
-class _Part(NamedTuple):
-    """Some chunks, and the passing that answered them."""
-
-    passing: Passing
-    chunks: tuple[int, ...]
-
-
-class _Kept:
-    """The messages of all chunks as energies, made when they are read; forests are solved once more for it."""
-
-    def __init__(self, problem: Problem, parts: Sequence[_Part], progress: Progress, *, minimize: bool) -> None:
-        self._problem, self._parts, self._minimize = problem, parts, minimize
-        self._forests = np.flatnonzero(progress.exact).tolist()
-
-    @cached_property
-    def _all(self) -> Messages:
-        layout = self._problem.union.layout
-        size = layout.compiled.message_size
-        into = Messages(np.zeros(size), np.zeros(size))
-        for part in self._parts:
-            loopy = set(part.chunks) - set(self._forests)
-            if len(self._parts) == 1 and not self._forests:
-                return part.passing.energies()
-            if loopy:
-                _copy(part.passing.energies(), into, layout, loopy)
-        if self._forests:
-            passing = Passing(layout, self._problem.scaled, minimize=self._minimize)
-            steps = sequential(layout, passing.operators)
-            passing.iterate(steps, self._forests, 1, 0.0, -1.0, lambda chunk, residuals: True)
-            passing.send()
-            _copy(passing.energies(), into, layout, self._forests)
-        return into
-
-    @property
-    def to_variable(self) -> F64:
-        return self._all.to_variable
-
-    @property
-    def to_factor(self) -> F64:
-        return self._all.to_factor
-
-
-def _rows_of(layout: Layout, chunks: Iterable[int]) -> Iterable[slice]:
-    """Where the messages of these chunks lie."""
-    compiled, blocks = layout.compiled, layout.factor_block
-    field, start = compiled.run_field, compiled.run_field_start
-    for i in np.flatnonzero(np.isin(blocks.chunk, list(chunks))):
-        run = int(blocks.run[i])
-        for slot in field[start[run] + a.RUN_HEADER : start[run + 1]].reshape(-1, a.SLOT_FIELDS):
-            first, k = int(slot[a.SLOT_MESSAGE]), int(slot[a.SLOT_STATES])
-            yield slice(first + int(blocks.low[i]) * k, first + int(blocks.high[i]) * k)
-
-
-def _copy(messages: Messages, into: Messages, layout: Layout, chunks: Iterable[int]) -> None:
-    """Copy the messages of these chunks."""
-    for rows in _rows_of(layout, chunks):
-        into.to_variable[rows] = messages.to_variable[rows]
-        into.to_factor[rows] = messages.to_factor[rows]
 
 
 def best(problem: Problem, **options: Any) -> Answer:
@@ -118,33 +57,33 @@ def best(problem: Problem, **options: Any) -> Answer:
         chunks = np.flatnonzero(forest).tolist()
         Forests(passing, chunks).states(state)
         progress.solve(chunks)
-        infeasible[compiled.variable_sample[(state == -1) & np.isin(_chunk_of(compiled), chunks)]] = True
-        np.copyto(state, 0, where=(state == -1) & np.isin(_chunk_of(compiled), chunks))
+        infeasible[compiled.variable_sample[(state == -1) & np.isin(variable_chunks(compiled), chunks)]] = True
+        np.copyto(state, 0, where=(state == -1) & np.isin(variable_chunks(compiled), chunks))
     if quick.any():
         fast = _start(problem, Differences, minimize=True)
         chunks = np.flatnonzero(quick).tolist()
         progress.iterate(fast, chunks)
         found = fast.energies()
-        lost = [c for c in chunks if any(np.isnan(x[r]).any() for r in _rows_of(layout, [c]) for x in found)]
+        lost = [c for c in chunks if any(np.isnan(x[r]).any() for r in rows_of(layout, [c]) for x in found)]
         progress.restart(lost)
-        parts.append(_Part(fast, tuple(c for c in chunks if c not in lost)))
-        _copy(found, passing.energies(), layout, parts[0].chunks)
+        parts.append(Part(fast, tuple(c for c in chunks if c not in lost)))
+        copy_messages(found, passing.energies(), layout, parts[0].chunks)
     left = tuple(sorted(set(rest) - {c for part in parts for c in part.chunks}))
     if rest:
         progress.iterate(passing, left)
-        parts.append(_Part(passing, left))
+        parts.append(Part(passing, left))
         state = _decode(problem, passing, exact, rest, state)
-    found = [c for c in rest if progress.runs[c].status is Status.FEASIBLE]
-    if found and not problem.any_soft:
+    satisfied = [c for c in rest if progress.runs[c].status is Status.FEASIBLE]
+    if satisfied and not problem.any_soft:
         # It may have been the likeliest states that were allowed, not those decoded one after another.
         likeliest = state.copy()
-        passing.likeliest(likeliest, found)
-        state = _better(problem, likeliest, state, found)
+        passing.likeliest(likeliest, satisfied)
+        state = _better(problem, state, likeliest, satisfied)
     again: list[int] = []
     for part in parts:
         damped = progress.damp(part.passing, part.chunks)
         if damped and part.passing is not passing:
-            _copy(part.passing.energies(), passing.energies(), layout, damped)
+            copy_messages(part.passing.energies(), passing.energies(), layout, damped)
         again += damped
     if again:
         state = _better(problem, state, _decode(problem, passing, exact, again, state), again)
@@ -165,14 +104,8 @@ def best(problem: Problem, **options: Any) -> Answer:
             proved = ~exact & np.isfinite(energy) & (energy <= least + slack)
             statuses = [Status.OPTIMAL if p else s for p, s in zip(proved, statuses)]
             bound = np.where(proved, np.inf, bound)
-    messages: Any = _Kept(problem, (_Part(passing, tuple(rest)),), progress, minimize=True)
+    messages: Any = Kept(problem, (Part(passing, tuple(rest)),), progress, minimize=True)
     return _answer(problem, messages, progress, statuses, states=state, free_energy=free, lower_bound=bound)
-
-
-def _chunk_of(compiled: Compiled) -> I64:
-    """Chunk of each variable, (V,)."""
-    sizes = np.diff(compiled.chunk_variable_start.astype(np.int64))
-    return np.repeat(np.arange(len(sizes)), sizes)
 
 
 def marginals(problem: Problem, **options: Any) -> Answer:
@@ -183,11 +116,11 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     layout = problem.union.layout
     progress = Progress(problem, compiled.sample_forest, options)
     left = set(range(len(progress.runs)))
-    parts: list[_Part] = []
+    parts: list[Part] = []
     probability = np.empty(compiled.unary_size)
     log_partition = np.empty(len(compiled.sample_chunk))
     unanswered = np.ones(len(log_partition), bool)
-    owner = np.repeat(compiled.variable_sample, np.diff(compiled.variable_start.astype(np.int64)))
+    owner = np.repeat(compiled.variable_sample, sizes(compiled.variable_start))
     for form in (Odds, Weights, Passing):
         serves = np.ones(len(progress.runs), bool) if form is Passing else served(layout, form.form, minimize=False)
         chunks = sorted(c for c in left if serves[c])
@@ -216,14 +149,14 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         again = set(chunks) & set(compiled.sample_chunk[unanswered].tolist())
         progress.restart(again)
         left = left - set(chunks) | again
-        parts.append(_Part(passing, tuple(c for c in chunks if c not in again)))
+        parts.append(Part(passing, tuple(c for c in chunks if c not in again)))
     start = compiled.variable_start[:-1].astype(np.int64)
     infeasible = np.zeros(len(log_partition), bool)
     if len(start):
         infeasible[compiled.variable_sample[np.add.reduceat(probability, start) == 0.0]] = True
     log_partition[infeasible] = -np.inf
     return _answer(
-        problem, _Kept(problem, parts, progress, minimize=False), progress, _statuses(compiled, progress, infeasible),
+        problem, Kept(problem, parts, progress, minimize=False), progress, _statuses(compiled, progress, infeasible),
         marginals=probability, log_partition=log_partition,
     )  # fmt: skip
 
@@ -348,7 +281,7 @@ def _clamped_free_energies(problem: Problem, state: I64) -> F64:
 
 
 def _answer(
-    problem: Problem, messages: Messages | _Kept, progress: Progress, statuses: list[Status], **found: Any
+    problem: Problem, messages: Messages | Kept, progress: Progress, statuses: list[Status], **found: Any
 ) -> Answer:
     runs = progress.runs
     chunk = problem.compiled.sample_chunk

@@ -1,4 +1,4 @@
-"""Which samples an assignment is allowed in, asked after every iteration: compiled, and only where something forbids."""
+"""In which samples an assignment is allowed: asked after every iteration, so compiled, and only of what forbids."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ import numpy as np
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U8, Kernel, kernel
 from factorgraph_ebm.arrays import F64, I64, Bool, Messages, Numbers
-from factorgraph_ebm.compiler.layout import Layout
+from factorgraph_ebm.compiler.layout import Layout, sizes, variable_chunks
 from factorgraph_ebm.compiler.schedules import Operators
 from factorgraph_ebm.engine.binary import join_differences, join_odds, send_differences, send_odds
 from factorgraph_ebm.engine.free_energy import add_log_partitions
@@ -115,8 +115,8 @@ class Weights(Passing):
         n = len(free_energy)
         join_weights(unary, start, slot_start, slot_message, self.to_variable, probability, free_energy, 0, n)
         with np.errstate(invalid="ignore"):
-            log_partition = -np.bincount(compiled.variable_sample, free_energy, len(compiled.sample_chunk))
-        log_partition -= self.least_energies()
+            free: F64 = np.bincount(compiled.variable_sample, free_energy, len(compiled.sample_chunk)).astype(float)
+        log_partition = -(free + self.least_energies())
         add_log_partitions(
             self.kernels, self.last_kernels(), *self.variables, compiled.scope, compiled.variable_sample, *self.runs,
             self.to_variable, self.to_factor, self.out, self.scratch, self.block, log_partition,
@@ -125,7 +125,7 @@ class Weights(Passing):
 
     def least_energies(self) -> F64:
         compiled = self.compiled
-        taken: F64 = np.bincount(compiled.variable_sample, self.least, len(compiled.sample_chunk))
+        taken: F64 = np.bincount(compiled.variable_sample, self.least, len(compiled.sample_chunk)).astype(float)
         return taken
 
 
@@ -281,9 +281,8 @@ def served(layout: Layout, form: str, *, minimize: bool) -> Bool:
     exact = np.ones(n_chunks, bool)
     solved = compiled.sample_exact if minimize else compiled.sample_forest
     exact[compiled.sample_chunk[~solved]] = False
-    variable_chunk = np.repeat(np.arange(n_chunks), np.diff(compiled.chunk_variable_start.astype(np.int64)))
-    degree = np.diff(compiled.variable_slot_start.astype(np.int64))
-    states = np.diff(compiled.variable_start.astype(np.int64))
+    variable_chunk = variable_chunks(compiled)
+    degree, states = sizes(compiled.variable_slot_start), sizes(compiled.variable_start)
     size = np.bincount(variable_chunk, degree * states, n_chunks)
     may = np.where(exact, form == "weights", size >= SMALL)
     if form != "weights":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -85,6 +85,15 @@ class Start(NamedTuple):
     messages: Messages | None
 
 
+class Rows(Protocol):
+    """What `arrays.Messages` has."""
+
+    @property
+    def to_variable(self) -> F64: ...
+    @property
+    def to_factor(self) -> F64: ...
+
+
 class Answer(NamedTuple):
     """What a method found. Arrays over engine variables (V,), or over samples (N,)."""
 
@@ -109,8 +118,8 @@ class Answer(NamedTuple):
     "(N,) log of the number of minimisers, known at beta = inf in marginals"
     marginals: F64 | None = None
     "(unary_size,) probabilities, addressed by `variable_start`"
-    messages: Messages | None = None
-    "as the engine left them, energies times `message_beta`"
+    messages: Rows | None = None
+    "as the engine left them, energies times `message_beta`; perhaps made when they are first read"
     message_beta: float = 1.0
     trace: tuple[Mapping[str, F64], ...] = ()
     "(N,) residual, energy, bound, seconds by iteration"

@@ -36,7 +36,8 @@ def add_mirrors(store: F64, layout: Layout, repeated: bool) -> tuple[F64, I64]:
     """The store with mirrors behind it, and the fields of the runs that say so; the same where nothing is gained."""
     compiled = layout.compiled
     field = compiled.run_field
-    mirrored = [r for r, kind in enumerate(layout.kinds) if _gains(field[compiled.run_field_start[r] :], kind, repeated)]
+    start = compiled.run_field_start
+    mirrored = [r for r, kind in enumerate(layout.kinds) if _gains(field[start[r] :], kind, repeated)]
     if not mirrored or 8 * len(store) > LARGEST:
         return store, field
     size = len(store)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from factorgraph_ebm.compiler.layout import Layout
 from factorgraph_ebm.compiler.schedules import WIDEST, Operators
 from factorgraph_ebm.engine.bounds import add_lower_bounds
 from factorgraph_ebm.engine.decoding import choose_states
-from factorgraph_ebm.engine.driver import RUNAWAY, run_chunks, run_stages, run_steps
+from factorgraph_ebm.engine.driver import run_steps
 from factorgraph_ebm.engine.forest import join_energies
 from factorgraph_ebm.engine.free_energy import add_free_energies
 from factorgraph_ebm.engine.messages import store_energies
@@ -27,7 +26,6 @@ from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
 from factorgraph_ebm.factors.pair_kernels import pair_min
 from factorgraph_ebm.inference.mirrors import add_mirrors
 from factorgraph_ebm.inference.tables import scratch_size
-from factorgraph_ebm.inference.threads import together
 
 SLICE = 1 << 17
 "variables that one compiled call works on: between calls Python hears of Ctrl-C"
@@ -153,128 +151,12 @@ class Passing:
             high = min(low + count, stop)
             began = time.perf_counter()
             moved = run_steps(
-                self.kernels, *self.pointed, *columns(steps), low, high, *self._arguments(self.spaces[0], damping)
+                self.kernels, *self.pointed, *columns(steps), low, high, *self.arguments(self.spaces[0], damping)
             )
             change = moved if not moved <= change and change == change else change
             count = paced(count, time.perf_counter() - began)
             low = high
         return change
-
-    def iterate(
-        self, steps: Steps, chunks: Sequence[int], limit: int, tolerance: float, damping: float,
-        report: Callable[[int, list[float]], bool],
-    ) -> None:  # fmt: skip
-        """Iterate chunks until each is at rest, has had `limit` iterations, or `report` says that it is over.
-
-        `report(chunk, residuals)` hears of some more iterations of a chunk, and returns whether it may go on.
-        """
-        steps_of = steps.start[1:] - steps.start[:-1]
-        small = [c for c in chunks if len(chunks) > 1 and steps_of[c] <= 4096]
-        for chunk in chunks:
-            if chunk not in set(small) if small else True:
-                self._iterate_one(steps, chunk, limit, tolerance, damping, report)
-        if small:
-            self._iterate_many(steps, small, limit, tolerance, damping, report)
-
-    def _iterate_one(
-        self, steps: Steps, chunk: int, limit: int, tolerance: float, damping: float,
-        report: Callable[[int, list[float]], bool],
-    ) -> None:  # fmt: skip
-        """One chunk: threads share the steps of its stages, where those are worth it."""
-        first, stop = int(steps.chunk_stage[chunk]), int(steps.chunk_stage[chunk + 1])
-        low, high = int(steps.start[chunk]), int(steps.start[chunk + 1])
-        n_stages = stop - first
-        threads = self.threads_for(self._work(steps, low, high) / max(1, n_stages))
-        done, count = 0, 1
-        while done < limit:
-            count = min(count, limit - done)
-            began = time.perf_counter()
-            if done == 0 and threads == 1:
-                residuals = [self.run(steps, low, high, damping)]
-            else:
-                residuals = self._burst(steps, first, stop, count, tolerance, damping, threads)
-            done += len(residuals)
-            last = residuals[-1]
-            if not report(chunk, residuals) or last != last or RUNAWAY < last < np.inf or (tolerance > 0 and last <= tolerance):
-                return
-            count = paced(count, time.perf_counter() - began)
-
-    def _burst(
-        self, steps: Steps, first: int, stop: int, count: int, tolerance: float, damping: float, threads: int
-    ) -> list[float]:
-        residual = np.zeros(count)
-        tickets = np.zeros(2 * count * (stop - first + 1), np.int64)
-        change = np.zeros(len(steps.kernel))
-        spaces = self.workspaces(threads)
-
-        def work(i: int) -> float:
-            done: float = run_stages(
-                self.kernels, *self.pointed, *columns(steps), steps.stage_start, first, stop, tickets, change,
-                residual, count, tolerance, *self._arguments(spaces[i], damping),
-            )  # fmt: skip
-            return done
-
-        return residual[: int(together(work, threads))].tolist()
-
-    def _iterate_many(
-        self, steps: Steps, chunks: list[int], limit: int, tolerance: float, damping: float,
-        report: Callable[[int, list[float]], bool],
-    ) -> None:  # fmt: skip
-        """Many small chunks: threads share the chunks."""
-        left = dict.fromkeys(chunks, limit)
-        batch, count = 16, 1
-        while left:
-            active = list(left)
-            at = 0
-            while at < len(active):
-                part = active[at : at + batch]
-                at += len(part)
-                share = min(count, max(left[c] for c in part))
-                began = time.perf_counter()
-                for chunk, residuals in self._chunks(steps, part, share, tolerance, damping):
-                    left[chunk] -= len(residuals)
-                    last = residuals[-1]
-                    over = last != last or RUNAWAY < last < np.inf or (tolerance > 0 and last <= tolerance)
-                    if not report(chunk, residuals) or over or left[chunk] <= 0:
-                        del left[chunk]
-                seconds = time.perf_counter() - began
-                if batch < len(active):
-                    batch = paced(batch, seconds)
-                else:
-                    count = paced(count, seconds)
-
-    def _chunks(
-        self, steps: Steps, chunks: list[int], limit: int, tolerance: float, damping: float
-    ) -> list[tuple[int, list[float]]]:
-        numbers = np.array(chunks, np.int64)
-        work = float((steps.start[numbers + 1] - steps.start[numbers]).sum()) * 2000.0 * limit
-        threads = min(self.threads_for(work / 8), len(chunks))
-        count = np.zeros(len(chunks), np.int64)
-        residual = np.zeros(len(chunks) * limit)
-        tickets = np.zeros(1, np.int64)
-        spaces = self.workspaces(threads)
-
-        def run(i: int) -> float:
-            done: float = run_chunks(
-                self.kernels, *self.pointed, *columns(steps), steps.start, numbers, tickets, count, residual, limit,
-                tolerance, *self._arguments(spaces[i], damping),
-            )  # fmt: skip
-            return done
-
-        together(run, threads)
-        rows = residual.reshape(len(chunks), limit)
-        return [(c, rows[i, : count[i]].tolist()) for i, c in enumerate(chunks)]
-
-    def _work(self, steps: Steps, low: int, high: int) -> float:
-        """Nanoseconds of an iteration, roughly."""
-        rows = (steps.high[low:high] - steps.low[low:high]).astype(float)
-        run = steps.run[low:high]
-        cost = np.array([*(_cost(row, self.layout.kinds[r]) for r, row in enumerate(self._fields())), 3.0])
-        return float((rows * cost[run]).sum())
-
-    def _fields(self) -> list[I64]:
-        field, start = self.compiled.run_field, self.compiled.run_field_start
-        return [field[start[r] : start[r + 1]] for r in range(len(self.layout.kinds))]
 
     def threads_for(self, stage: float) -> int:
         """How many threads to use where each stage takes that many nanoseconds on one."""
@@ -288,7 +170,8 @@ class Passing:
             self.spaces.append(Workspace(*self._room))
         return self.spaces
 
-    def _arguments(self, space: Workspace, damping: float) -> tuple[Any, ...]:
+    def arguments(self, space: Workspace, damping: float) -> tuple[Any, ...]:
+        """What every driver takes last: variables, runs, messages, working space, damping."""
         out, scratch, shift = space.arrays
         state = self.to_variable, self.to_factor, out, scratch, shift
         return (*self.variables, *self.runs, *state, self.block, damping)
@@ -311,7 +194,7 @@ class Passing:
         """Fire that many factors, most changed first; the largest change that is left to pass on."""
         left: float = fire_factors(
             self.kernels, *self.pointed, *self._slot_kernels(), *queue, self.compiled.scope,
-            *self._arguments(self.spaces[0], damping)[:-2], firings, tolerance, damping,
+            *self.arguments(self.spaces[0], damping)[:-2], firings, tolerance, damping,
         )  # fmt: skip
         return left
 
@@ -401,12 +284,6 @@ def columns(steps: Steps) -> tuple[I64, I64, I64, I64, I64]:
 def paced(count: int, seconds: float) -> int:
     """How many to do in the next call, so that it takes PACE seconds: at most four times as many as in the last."""
     return max(1, min(4 * count, int(count * PACE / max(seconds, 1e-6))))
-
-
-def _cost(field: I64, kind: str) -> float:
-    """Nanoseconds of the messages of one factor, roughly."""
-    states = field[a.RUN_HEADER + a.SLOT_STATES :: a.SLOT_FIELDS].tolist()
-    return 2.0 + (0.3 * math.prod(states) if kind == "Table" else 1.0 * sum(states))
 
 
 def processors() -> int:

@@ -11,10 +11,11 @@ import numpy as np
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import Bool, Steps
 from factorgraph_ebm.compiler.schedules import flooding, sequential
+from factorgraph_ebm.engine.driver import RUNAWAY
 from factorgraph_ebm.engine.residual import make_queue
 from factorgraph_ebm.inference.feasible import Feasible
+from factorgraph_ebm.inference.iterating import Plan, iterate
 from factorgraph_ebm.inference.method import Problem, Status
-from factorgraph_ebm.engine.driver import RUNAWAY
 from factorgraph_ebm.inference.passing import Passing
 
 SWEEPS = {True: 200, False: 1000}
@@ -72,7 +73,7 @@ class Progress:
         solved = [c for c in chunks if self.exact[c]]
         loopy = [c for c in chunks if not self.exact[c]]
         if solved:
-            passing.iterate(once, solved, 1, 0.0, -1.0, lambda chunk, residuals: True)
+            iterate(passing, Plan(once, 1, 0.0, -1.0), solved, lambda chunk, residuals: True)
             self.solve(solved)
         limit = self.options["max_iterations"]
         limit = SWEEPS[passing.minimize] if limit is None else limit
@@ -110,7 +111,7 @@ class Progress:
                         break
             return
         steps = flooding(passing.layout, passing.operators) if self.options["schedule"] == "flooding" else once
-        passing.iterate(steps, chunks, limit, tolerance, damping, self._hear)
+        iterate(passing, Plan(steps, limit, tolerance, damping), chunks, self._hear)
 
     def _hear(self, chunk: int, residuals: list[float]) -> bool:
         """Take note of some more iterations of a chunk; whether it may go on."""
@@ -160,7 +161,7 @@ class Progress:
                 for chunk in active:
                     hear(chunk, [firing[chunk]()])
             else:
-                passing.iterate(steps, active, 1, 0.0, damping, hear)
+                iterate(passing, Plan(steps, 1, 0.0, damping), active, hear)
             allowed = np.zeros(len(self.runs), bool)
             for decode in (passing.likeliest, passing.decoded):
                 undecided = [c for c in active if not allowed[c]]

@@ -16,13 +16,13 @@ import math
 import numpy as np
 
 from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U4, READ_U8, kernel
-from factorgraph_ebm.arrays import F64, I64, Messages, Numbers
+from factorgraph_ebm.arrays import F64, I64, Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import FactorError, MethodError
 from factorgraph_ebm.factors import STRUCTURES
 from factorgraph_ebm.factors.table_statistics import mapped_statistics
 from factorgraph_ebm.inference.energies import assignment_energies
-from factorgraph_ebm.inference.method import Answer, Problem
+from factorgraph_ebm.inference.method import Answer, Problem, Rows
 from factorgraph_ebm.inference.number_maps import LARGEST_MAP, entry_map, numbers_of, read_numbers
 from factorgraph_ebm.inference.tables import Run, run_of, scope_of
 
@@ -82,7 +82,7 @@ def add_beliefs(problem: Problem, answer: Answer, weight: F64, out: Numbers) -> 
             raise MethodError(f'method "{answer.method}" has no marginals of factors. Write method="bp".')
 
 
-def add_run(union: Union, scaled: Numbers, run: int, messages: Messages, share: F64, out: Numbers) -> None:
+def add_run(union: Union, scaled: Numbers, run: int, messages: Rows, share: F64, out: Numbers) -> None:
     """Add share * expected indicators of the factors of one run, by the messages to them.
 
     `scaled`: energies in the units of the messages; `share`: (n,) of each factor.
