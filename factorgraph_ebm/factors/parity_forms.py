@@ -15,6 +15,7 @@ from factorgraph_ebm.factors.message_kernels import FORBIDS, SIGNATURE, is_targe
 
 U8 = np.uint64
 I8 = np.int64
+FAR = 2.0**-400
 
 
 @kernel(*SIGNATURE)
@@ -103,7 +104,6 @@ def parity_weights(run, number, store, weight, constants, to_factor, out, scratc
     n = high - low
     one, two = U8(1), U8(2)
     arity = U8(run[1])
-    # Rows are scaled to sum 1, so even and odd sum to 1, too, however many slots there are.
     for f in range(n):
         even, odd = 1.0, 0.0
         for i in range(arity):
@@ -112,10 +112,7 @@ def parity_weights(run, number, store, weight, constants, to_factor, out, scratc
             out[o], out[o + one] = even, odd
             m = U8(run[U8(10) + U8(4) * s]) + two * (low + f)
             off, on = to_factor[m], to_factor[m + one]
-            total = off + on
-            off = off / total if total != 0.0 else 0.0
-            on = on / total if total != 0.0 else 0.0
-            even, odd = even * off + odd * on, odd * off + even * on
+            even, odd = _kept(even * off + odd * on, odd * off + even * on)
         t = U8(run[4]) if run[4] >= 0 else number[low + f]
         even, odd = weight[t], weight[t + one]
         for j in range(arity):
@@ -126,10 +123,16 @@ def parity_weights(run, number, store, weight, constants, to_factor, out, scratc
             out[o + one] = p * odd + q * even
             m = U8(run[U8(10) + U8(4) * s]) + two * (low + f)
             off, on = to_factor[m], to_factor[m + one]
-            total = off + on
-            off = off / total if total != 0.0 else 0.0
-            on = on / total if total != 0.0 else 0.0
-            even, odd = even * off + odd * on, odd * off + even * on
+            even, odd = _kept(even * off + odd * on, odd * off + even * on)
+
+
+@inlined
+def _kept(even, odd):  # type: ignore[no-untyped-def]
+    """Both as they are, or NaN where products of many weights come near to an end of the number range."""
+    total = even + odd
+    if total == 0.0 or (total > FAR and total < 1.0 / FAR):
+        return even, odd
+    return np.nan, np.nan
 
 
 @kernel(*FORBIDS)
