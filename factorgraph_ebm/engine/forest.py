@@ -25,6 +25,7 @@ from factorgraph_ebm._jit import (
     kernel,
     pointer_type,
 )
+from factorgraph_ebm.engine.bare import bare, bare_runs, bare_state, bare_variables
 from factorgraph_ebm.engine.driver import FORM, RUNS, STATE, STEPS, VARIABLES
 from factorgraph_ebm.engine.tickets import take
 from factorgraph_ebm.factors.elementary import exp_minus
@@ -100,6 +101,15 @@ def solve_forests(  # type: ignore[no-untyped-def]
 
     `turn[c]` is the first step of chunk c that goes down. `slot_message` says where rows lie in the chunk's own space.
     """
+    unary, start, slot_start, slot_split, slot_message = bare_variables(
+        unary, start, slot_start, slot_split, slot_message
+    )
+    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
+    shift, local = bare(shift), bare(local)
+    probability, variable_free, free_energy = bare(probability), bare(variable_free), bare(free_energy)
     while True:
         ticket = take(tickets, 0)
         if ticket >= len(chunks):
@@ -155,6 +165,14 @@ def decode_forests(  # type: ignore[no-untyped-def]
     On the way down a variable takes its best state and sends 0 for it, +inf for the others, so what comes next is
     the best given what was chosen. A variable all of whose states are forbidden gets state -1.
     """
+    unary, start, slot_start, slot_split, slot_message = bare_variables(
+        unary, start, slot_start, slot_split, slot_message
+    )
+    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
+    shift, local = bare(shift), bare(local)
     while True:
         ticket = take(tickets, 0)
         if ticket >= len(chunks):
