@@ -49,14 +49,20 @@ class Forests:
         self._size = np.bincount(chunk, (high - low) * width[run], n_chunks).astype(np.int64)
         self._spaces: list[_Space] = []
 
-    def marginals(self, probability: F64, free_energy: F64) -> None:
-        """Write probabilities (unary_size,), and free energies (N,) less what the form took off the unary energies."""
+    def marginals(self) -> tuple[F64, F64, F64]:
+        """Probabilities (unary_size,), free energies of samples (N,) and of the beliefs of variables (V,).
+
+        Only what belongs to these chunks means something. NaN where digits were lost. Free energies lack what the form
+        took off the unary energies. Weights of unaries are overwritten with probabilities: nobody needs them again.
+        """
         compiled = self.passing.compiled
-        free_energy[np.isin(compiled.sample_chunk, self.chunks)] = 0.0
+        probability = self.passing.room_for_probabilities()
+        free_energy = np.zeros(len(compiled.sample_chunk))
         variable_free = np.zeros(len(compiled.variable_cell))
         tail = compiled.scope, compiled.variable_sample
         out = probability, variable_free, free_energy
         self._run(solve_forests, (pointer_to(self.passing.join_kernel),), tail, out)
+        return probability, free_energy, variable_free
 
     def states(self, state: I64) -> None:
         """Write states of least energy, (V,); -1 where every state is forbidden."""
