@@ -66,14 +66,17 @@ class Forests:
 
     def states(self, state: I64) -> None:
         """Write states of least energy, (V,); -1 where every state is forbidden."""
-        self._run(decode_forests, (), (), (state,))
+        layout = self.passing.layout
+        arity = a.run_fields(layout.compiled, a.RUN_ARITY)
+        is_table = np.array([k == "Table" and n == 2 for k, n in zip(layout.kinds, arity.tolist())], np.uint8)
+        self._run(decode_forests, (), (layout.compiled.scope, is_table), (state,))
 
     def _run(self, driver: Any, pointed: tuple[Any, ...], tail: tuple[Any, ...], out: tuple[Any, ...]) -> None:
         passing, steps = self.passing, self.steps
         compiled = passing.compiled
         unary, start, slot_start, slot_split, _ = passing.variables
         variables = unary, start, slot_start, slot_split, compiled.slot_local
-        at, count = 0, 1
+        at, count = 0, 8
         while at < len(self.chunks):
             chunks = self.chunks[at : at + count]
             at += len(chunks)
