@@ -64,7 +64,9 @@ def best(problem: Problem, **options: Any) -> Answer:
         chunks = np.flatnonzero(quick).tolist()
         progress.iterate(fast, chunks)
         found = fast.energies()
-        lost = [c for c in chunks if any(np.isnan(x[r]).any() for r in rows_of(layout, [c]) for x in found)]
+        lost = []
+        if any(np.isnan(x).any() for x in found):
+            lost = [c for c in chunks if any(np.isnan(x[r]).any() for r in rows_of(layout, [c]) for x in found)]
         progress.restart(lost)
         parts.append(Part(fast, tuple(c for c in chunks if c not in lost)))
         copy_messages(found, passing.energies(), layout, parts[0].chunks)
@@ -72,13 +74,10 @@ def best(problem: Problem, **options: Any) -> Answer:
     if rest:
         progress.iterate(passing, left)
         parts.append(Part(passing, left))
-        state = _decode(problem, passing, exact, rest, state)
-    satisfied = [c for c in rest if progress.runs[c].status is Status.FEASIBLE]
-    if satisfied and not problem.any_soft:
-        # It may have been the likeliest states that were allowed, not those decoded one after another.
-        likeliest = state.copy()
-        passing.likeliest(likeliest, satisfied)
-        state = _better(problem, state, likeliest, satisfied)
+        satisfied = [c for c in rest if progress.runs[c].status is Status.FEASIBLE]
+        state = _decode(problem, passing, exact, sorted(set(rest) - set(satisfied)), state)
+        if satisfied:
+            np.copyto(state, progress.state, where=np.isin(variable_chunks(compiled), satisfied))
     again: list[int] = []
     for part in parts:
         damped = progress.damp(part.passing, part.chunks)
@@ -97,7 +96,8 @@ def best(problem: Problem, **options: Any) -> Answer:
     else:
         bound = np.where(exact, np.inf, -np.inf)
         if not exact.all():
-            least, slack = passing.lower_bounds((0.0,)) if problem.is_late() else passing.lower_bounds()
+            hasty = problem.is_late() or options["stop"] == "feasible"
+            least, slack = passing.lower_bounds((0.0,)) if hasty else passing.lower_bounds()
             bound = np.where(exact, np.inf, least - slack)
             energy = assignment_energies(problem.union, problem.numbers, state)
             # Equal up to the rounding of both sums: nothing better can exist.
@@ -195,7 +195,7 @@ def _sum(
 def _read(problem: Problem, passing: Passing) -> tuple[F64, F64, F64]:
     """Probabilities, log Z, and the free energies of beliefs, from messages at rest; NaN where a form lost digits."""
     if isinstance(passing, Odds):
-        rows = _start(problem, Weights, minimize=False, fresh=True)
+        rows = _start(problem, Weights, minimize=False, silent=True)
         assert isinstance(rows, Weights)
         passing.weights(rows)
         return rows.marginals()
@@ -237,9 +237,9 @@ def check(options: Mapping[str, Any]) -> None:
 
 
 def _start(
-    problem: Problem, form: type[Passing], *, minimize: bool, fresh: bool = False, silent: bool = False
+    problem: Problem, form: type[Passing], *, minimize: bool, silent: bool = False
 ) -> Passing:
-    start = problem.start.messages if problem.start is not None and not (fresh or silent) else None
+    start = problem.start.messages if problem.start is not None and not silent else None
     loopy = not (problem.compiled.sample_exact if minimize else problem.compiled.sample_forest).all()
     return form(
         problem.union.layout, problem.scaled, minimize=minimize, start=start, repeated=loopy, threads=problem.threads,

@@ -193,6 +193,9 @@ class _Binary(Passing):
             # NaN compares with nothing and gives state 0, which is as good as any.
             state[int(low) : int(high)] = belief > 1.0 if self.form == "odds" else belief < 0.0
 
+    def decoded(self, state: I64, chunks: Sequence[int]) -> None:
+        """Nothing: decoding one variable after another is done in energies."""
+
     def _numbers(self, read: Read) -> Read:
         """What the kernels read, which are energies or weights."""
         found = add_columns(read, self.layout)
@@ -247,11 +250,12 @@ class Odds(_Binary):
         return -np.log(messages)
 
     def weights(self, passing: Weights) -> None:
-        """Give these messages to a passing of weights over the same numbers."""
+        """Give these messages to a passing of weights over the same numbers that has none yet."""
         odds = self.to_variable[self.message]
-        passing.to_variable[self.row] = 1.0 / (1.0 + odds)
-        passing.to_variable[self.row + 1] = odds / (1.0 + odds)
-        passing.send()
+        messages = np.ones(passing.message_size)
+        messages[self.row] = 1.0 / (1.0 + odds)
+        messages[self.row + 1] = odds / (1.0 + odds)
+        passing.take(messages)
 
 
 class Differences(_Binary):

@@ -77,13 +77,18 @@ class Passing:
             self._begin(start)
 
     def _begin(self, start: Messages | None = None) -> None:
-        """Make the messages: those of `start`, else neutral ones, and what variables send in answer."""
-        self.to_variable = np.full(self.message_size, self.neutral)
-        self.to_factor = np.full(self.message_size, self.neutral)
-        if start is not None:
+        """Begin with the messages of `start`, else with neutral ones."""
+        if start is None:
+            self.take(np.full(self.message_size, self.neutral))
+        else:
             compiled = self.compiled
             kept = _without_proofs(start.to_variable, compiled.run_field, compiled.run_field_start)
-            self.to_variable[:] = self.of_energies(kept)
+            self.take(self.of_energies(kept))
+
+    def take(self, to_variable: F64) -> None:
+        """Take these messages to variables, and let variables send in answer."""
+        self.to_variable = to_variable
+        self.to_factor = np.full(self.message_size, self.neutral)
         self.send()
 
     def _lay_out(self, numbers: Numbers, repeated: bool) -> None:
