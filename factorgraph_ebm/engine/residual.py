@@ -133,10 +133,20 @@ def fire_factors(  # type: ignore[no-untyped-def]
         run = run_field[run_field_start[r] : run_field_start[r + 1]]
         number = factor_number[run[3] : run[3] + run[0]]
         low = U8(f - run[3])
-        for slot in range(run[1]):
-            kernels[slot_kernel[run_slot[r] + slot]](
-                run, number, store, weight, constants, to_factor, out, scratch, low, low + one, slot
+        # All slots at once where one kernel serves them: over many variables its work is mostly common to them.
+        first = run_slot[r]
+        alike = True
+        for slot in range(1, run[1]):
+            alike = alike and slot_kernel[first + slot] == slot_kernel[first]
+        if alike:
+            kernels[slot_kernel[first]](
+                run, number, store, weight, constants, to_factor, out, scratch, low, low + one, -1
             )
+        for slot in range(run[1]):
+            if not alike:
+                kernels[slot_kernel[first + slot]](
+                    run, number, store, weight, constants, to_factor, out, scratch, low, low + one, slot
+                )
             change = keep[0](run, out, to_variable, shift, low, low + one, slot, damping)
             if change != change or RUNAWAY < change < np.inf:
                 return change
