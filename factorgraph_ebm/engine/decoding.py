@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import I8, INTEGER, READ_I8, driver, inlined
+from factorgraph_ebm.engine.bare import bare_runs, bare_state, bare_variables
 from factorgraph_ebm.engine.driver import RUNS, STATE, VARIABLES
 from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
@@ -26,6 +27,13 @@ def choose_states(  # type: ignore[no-untyped-def]
     to a strictly better state. A chosen variable sends the message 0 at its state, +inf elsewhere. `state` is -1 where
     nothing is chosen yet; variables that are summed out enter as -2 and stay.
     """
+    unary, start, slot_start, slot_split, slot_message = bare_variables(
+        unary, start, slot_start, slot_split, slot_message
+    )
+    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
     changed = 0
     one = U8(1)
     width = 0

@@ -23,6 +23,7 @@ from factorgraph_ebm._jit import (
     inlined,
     pointer_type,
 )
+from factorgraph_ebm.engine.bare import bare, bare_runs, bare_state, bare_variables
 from factorgraph_ebm.engine.messages import STORE
 from factorgraph_ebm.engine.tickets import read, take
 from factorgraph_ebm.engine.variables import SEND
@@ -91,6 +92,14 @@ def run_steps(  # type: ignore[no-untyped-def]
     to_variable, to_factor, out, scratch, shift, block, damping,
 ):  # fmt: skip
     """Run steps first to stop; return the largest change of a message."""
+    unary, start, slot_start, slot_split, slot_message = bare_variables(
+        unary, start, slot_start, slot_split, slot_message
+    )
+    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
+    shift = bare(shift)
     change = 0.0
     for p in range(first, stop):
         moved = run_step(
@@ -118,6 +127,14 @@ def run_chunks(  # type: ignore[no-untyped-def]
 
     count[i] becomes the number of iterations of chunks[i], residual[i * limit:] their residuals. `tickets` (1,) is 0.
     """
+    unary, start, slot_start, slot_split, slot_message = bare_variables(
+        unary, start, slot_start, slot_split, slot_message
+    )
+    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
+    shift = bare(shift)
     while True:
         i = take(tickets, 0)
         if i >= len(chunks):
@@ -156,6 +173,14 @@ def run_stages(  # type: ignore[no-untyped-def]
     as zeros: for each iteration and stage, tickets taken and steps done, and two more for each iteration.
     Returns the number of iterations.
     """
+    unary, start, slot_start, slot_split, slot_message = bare_variables(
+        unary, start, slot_start, slot_split, slot_message
+    )
+    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
+    shift = bare(shift)
     at = 0
     for iteration in range(limit):
         for stage in range(first, stop):

@@ -16,6 +16,7 @@ from factorgraph_ebm._jit import (
     NOTHING,
     READ_F8,
     READ_I8,
+    READ_U1,
     READ_U4,
     READ_U8,
     REAL,
@@ -25,6 +26,7 @@ from factorgraph_ebm._jit import (
     kernel,
     pointer_type,
 )
+from factorgraph_ebm.engine.bare import bare, bare_runs, bare_state, bare_variables
 from factorgraph_ebm.engine.driver import FORM, RUNS, STATE, STEPS, VARIABLES
 from factorgraph_ebm.engine.tickets import take
 from factorgraph_ebm.factors.elementary import exp_minus
@@ -100,6 +102,15 @@ def solve_forests(  # type: ignore[no-untyped-def]
 
     `turn[c]` is the first step of chunk c that goes down. `slot_message` says where rows lie in the chunk's own space.
     """
+    unary, start, slot_start, slot_split, slot_message = bare_variables(
+        unary, start, slot_start, slot_split, slot_message
+    )
+    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
+    shift, local = bare(shift), bare(local)
+    probability, variable_free, free_energy = bare(probability), bare(variable_free), bare(free_energy)
     while True:
         ticket = take(tickets, 0)
         if ticket >= len(chunks):
@@ -141,20 +152,29 @@ def solve_forests(  # type: ignore[no-untyped-def]
 
 @driver(
     SIGNATURE, REAL, *FORM, *STEPS, READ_I8, READ_I8, *BLOCKS, READ_U8, READ_I8, I8,
-    *VARIABLES, *RUNS, *STATE, F8, I8, SIZE, I8,
+    *VARIABLES, *RUNS, READ_U4, READ_U1, *STATE, F8, I8, SIZE, I8,
 )  # fmt: skip
 def decode_forests(  # type: ignore[no-untyped-def]
     kernels, send, keep, step_kernel, step_run, step_low, step_high, step_target, chunk_start, turn,
     block_start, block_run, block_low, block_high, chunk_variable, chunks, tickets,
     unary, start, slot_start, slot_split, slot_message,
-    run_field, run_field_start, factor_number, constants, store, weight,
+    run_field, run_field_start, factor_number, constants, store, weight, scope, is_table,
     to_variable, to_factor, out, scratch, shift, local, block, state,
 ):  # fmt: skip
     """Least-energy states of the variables of these chunks, whose factors join at most two variables.
 
     On the way down a variable takes its best state and sends 0 for it, +inf for the others, so what comes next is
-    the best given what was chosen. A variable all of whose states are forbidden gets state -1.
+    the best given what was chosen; of a table that is a row of it. A variable all of whose states are forbidden gets
+    state -1.
     """
+    unary, start, slot_start, slot_split, slot_message = bare_variables(
+        unary, start, slot_start, slot_split, slot_message
+    )
+    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
+    shift, local = bare(shift), bare(local)
     while True:
         ticket = take(tickets, 0)
         if ticket >= len(chunks):
@@ -174,6 +194,10 @@ def decode_forests(  # type: ignore[no-untyped-def]
             elif k < 0:
                 for v in range(low, stop):
                     state[v] = _choose(unary, start, slot_start, slot_message, to_variable, to_factor, scratch, v)
+            elif p >= turn[c] and is_table[r] == 1:
+                run = local[run_field_start[r] : run_field_start[r + 1]]
+                number = factor_number[run[3] : run[3] + run[0]]
+                _read_rows(run, number, store, scope, state, to_variable, low, stop)
             else:
                 run = local[run_field_start[r] : run_field_start[r + 1]]
                 number = factor_number[run[3] : run[3] + run[0]]
@@ -182,6 +206,21 @@ def decode_forests(  # type: ignore[no-untyped-def]
                     kernels[k](run, number, store, weight, constants, to_factor, out, scratch, low, high, target)
                     keep[0](run, out, to_variable, shift, low, high, target, -1.0)
                     low = high
+
+
+@inlined
+def _read_rows(run, number, store, scope, state, to_variable, low, stop):  # type: ignore[no-untyped-def]
+    """To the other variable of each table: its energies in the state that the last variable was given."""
+    last = U8(8 + 4 * run[6])
+    other = U8(20) - last
+    k, stride, m = U8(run[other]), U8(run[other + U8(1)]), U8(run[other + U8(2)])
+    n = U8(run[0])
+    for f in range(low, stop):
+        chosen = state[scope[U8(run[2]) + U8(run[6]) * n + f]]
+        t = U8(run[4]) if run[4] >= 0 else number[f]
+        t += U8(max(chosen, 0)) * U8(run[last + U8(1)])
+        for s in range(k):
+            to_variable[m + f * k + s] = store[t + s * stride]
 
 
 @inlined

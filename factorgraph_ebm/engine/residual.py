@@ -13,6 +13,7 @@ import numpy as np
 
 from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U4, REAL, driver, inlined, kernel
 from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.engine.bare import bare, bare_runs, bare_state, bare_variables
 from factorgraph_ebm.engine.decoding import locate
 from factorgraph_ebm.engine.driver import FORM, RUNAWAY, RUNS, STATE, VARIABLES
 from factorgraph_ebm.factors.message_kernels import SIGNATURE
@@ -110,6 +111,14 @@ def fire_factors(  # type: ignore[no-untyped-def]
     to_variable, to_factor, out, scratch, shift, firings, tolerance, damping,
 ):  # fmt: skip
     """Fire up to `firings` factors; return the largest priority left (at most `tolerance` when nothing is queued)."""
+    unary, start, slot_start, slot_split, slot_message = bare_variables(
+        unary, start, slot_start, slot_split, slot_message
+    )
+    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
+    shift = bare(shift)
     one = U8(1)
     for _ in range(firings):
         b = 0

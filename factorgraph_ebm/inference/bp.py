@@ -14,7 +14,7 @@ energies, which lose none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,7 +64,9 @@ def best(problem: Problem, **options: Any) -> Answer:
         chunks = np.flatnonzero(quick).tolist()
         progress.iterate(fast, chunks)
         found = fast.energies()
-        lost = [c for c in chunks if any(np.isnan(x[r]).any() for r in rows_of(layout, [c]) for x in found)]
+        lost = []
+        if any(np.isnan(x).any() for x in found):
+            lost = [c for c in chunks if any(np.isnan(x[r]).any() for r in rows_of(layout, [c]) for x in found)]
         progress.restart(lost)
         parts.append(Part(fast, tuple(c for c in chunks if c not in lost)))
         copy_messages(found, passing.energies(), layout, parts[0].chunks)
@@ -72,13 +74,10 @@ def best(problem: Problem, **options: Any) -> Answer:
     if rest:
         progress.iterate(passing, left)
         parts.append(Part(passing, left))
-        state = _decode(problem, passing, exact, rest, state)
-    satisfied = [c for c in rest if progress.runs[c].status is Status.FEASIBLE]
-    if satisfied and not problem.any_soft:
-        # It may have been the likeliest states that were allowed, not those decoded one after another.
-        likeliest = state.copy()
-        passing.likeliest(likeliest, satisfied)
-        state = _better(problem, state, likeliest, satisfied)
+        satisfied = [c for c in rest if progress.runs[c].status is Status.FEASIBLE]
+        state = _decode(problem, passing, exact, sorted(set(rest) - set(satisfied)), state)
+        if satisfied:
+            np.copyto(state, progress.state, where=np.isin(variable_chunks(compiled), satisfied))
     again: list[int] = []
     for part in parts:
         damped = progress.damp(part.passing, part.chunks)
@@ -97,7 +96,8 @@ def best(problem: Problem, **options: Any) -> Answer:
     else:
         bound = np.where(exact, np.inf, -np.inf)
         if not exact.all():
-            least, slack = passing.lower_bounds((0.0,)) if problem.is_late() else passing.lower_bounds()
+            hasty = problem.is_late() or options["stop"] == "feasible"
+            least, slack = passing.lower_bounds((0.0,)) if hasty else passing.lower_bounds()
             bound = np.where(exact, np.inf, least - slack)
             energy = assignment_energies(problem.union, problem.numbers, state)
             # Equal up to the rounding of both sums: nothing better can exist.
@@ -117,62 +117,90 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     progress = Progress(problem, compiled.sample_forest, options)
     left = set(range(len(progress.runs)))
     parts: list[Part] = []
-    probability = np.empty(compiled.unary_size)
-    log_partition = np.empty(len(compiled.sample_chunk))
-    unanswered = np.ones(len(log_partition), bool)
-    owner = np.repeat(compiled.variable_sample, sizes(compiled.variable_start))
+    answered: _Marginals | None = None
+    unanswered = np.ones(len(compiled.sample_chunk), bool)
     for form in (Odds, Weights, Passing):
         serves = np.ones(len(progress.runs), bool) if form is Passing else served(layout, form.form, minimize=False)
         chunks = sorted(c for c in left if serves[c])
         if not chunks:
             continue
-        forests = [c for c in chunks if progress.exact[c]]
-        loopy = [c for c in chunks if not progress.exact[c]]
-        passing = _start(problem, form, minimize=False, silent=not loopy)
-        found = np.empty(len(probability)), np.empty(len(log_partition))
-        if loopy:
-            progress.iterate(passing, loopy)
-            progress.damp(passing, loopy)
-            found = _read(problem, passing)
-        if forests:
-            Forests(passing, forests).marginals(*found)
-            solved = np.isin(compiled.sample_chunk, forests)
-            found[1][solved] = -(found[1] + passing.least_energies())[solved]
-            progress.solve(forests)
-        lost = np.isnan(found[1])
-        lost[owner[np.isnan(found[0])]] = True
+        passing, found = _sum(problem, form, chunks, progress)
         # In a chunk of several samples those that lost nothing keep this answer, whoever is beside them.
-        taken = unanswered & ~lost & np.isin(compiled.sample_chunk, chunks)
+        taken = unanswered & ~found.lost(compiled) & np.isin(compiled.sample_chunk, chunks)
         unanswered &= ~taken
-        log_partition[taken] = found[1][taken]
-        np.copyto(probability, found[0], where=taken[owner])
+        answered = found if answered is None else answered.with_others(found, taken, compiled)
         again = set(chunks) & set(compiled.sample_chunk[unanswered].tolist())
         progress.restart(again)
         left = left - set(chunks) | again
         parts.append(Part(passing, tuple(c for c in chunks if c not in again)))
-    start = compiled.variable_start[:-1].astype(np.int64)
-    infeasible = np.zeros(len(log_partition), bool)
-    if len(start):
-        infeasible[compiled.variable_sample[np.add.reduceat(probability, start) == 0.0]] = True
-    log_partition[infeasible] = -np.inf
+    if answered is None:  # no sample at all
+        answered = _Marginals(np.zeros(compiled.unary_size), np.zeros(0), np.zeros(0))
+    infeasible = np.zeros(len(unanswered), bool)
+    infeasible[compiled.variable_sample[answered.variable_free == np.inf]] = True
+    answered.log_partition[infeasible] = -np.inf
     return _answer(
         problem, Kept(problem, parts, progress, minimize=False), progress, _statuses(compiled, progress, infeasible),
-        marginals=probability, log_partition=log_partition,
+        marginals=answered.probability, log_partition=answered.log_partition,
     )  # fmt: skip
 
 
-def _read(problem: Problem, passing: Passing) -> tuple[F64, F64]:
-    """Probabilities (unary_size,) and log Z (N,) from messages at rest; NaN where a form lost digits."""
+class _Marginals(NamedTuple):
+    """What one form found; anything where other chunks lie."""
+
+    probability: F64
+    "(unary_size,)"
+    log_partition: F64
+    "(N,)"
+    variable_free: F64
+    "(V,) free energy of each belief: +inf where nothing is allowed, NaN where digits were lost"
+
+    def lost(self, compiled: Compiled) -> Bool:
+        """Samples that lost digits, (N,)."""
+        lost = np.isnan(self.log_partition)
+        lost[compiled.variable_sample[np.isnan(self.variable_free)]] = True
+        return lost
+
+    def with_others(self, other: _Marginals, taken: Bool, compiled: Compiled) -> _Marginals:
+        """The same with other answers where samples are `taken`, (N,)."""
+        variables = taken[compiled.variable_sample]
+        where = (np.repeat(variables, sizes(compiled.variable_start)), taken, variables)
+        for mine, theirs, chosen in zip(self, other, where):
+            np.copyto(mine, theirs, where=chosen)
+        return self
+
+
+def _sum(
+    problem: Problem, form: type[Passing], chunks: Sequence[int], progress: Progress
+) -> tuple[Passing, _Marginals]:
+    """Sum-product over these chunks in one form."""
+    compiled = problem.compiled
+    forests = [c for c in chunks if progress.exact[c]]
+    loopy = [c for c in chunks if not progress.exact[c]]
+    passing = _start(problem, form, minimize=False, silent=not loopy)
+    found = None
+    if loopy:
+        progress.iterate(passing, loopy)
+        progress.damp(passing, loopy)
+        found = _Marginals(*_read(problem, passing))
+    if forests:
+        probability, free, variable_free = Forests(passing, forests).marginals()
+        solved = _Marginals(probability, -(free + passing.least_energies()), variable_free)
+        progress.solve(forests)
+        chosen = np.isin(compiled.sample_chunk, forests)
+        found = solved if found is None else found.with_others(solved, chosen, compiled)
+    assert found is not None
+    return passing, found
+
+
+def _read(problem: Problem, passing: Passing) -> tuple[F64, F64, F64]:
+    """Probabilities, log Z, and the free energies of beliefs, from messages at rest; NaN where a form lost digits."""
     if isinstance(passing, Odds):
-        rows = _start(problem, Weights, minimize=False, fresh=True)
+        rows = _start(problem, Weights, minimize=False, silent=True)
         assert isinstance(rows, Weights)
         passing.weights(rows)
         return rows.marginals()
     passing.send()
-    if isinstance(passing, Weights):
-        return passing.marginals()
-    belief = passing.beliefs()
-    return passing.probabilities(belief), -passing.free_energies(belief)
+    return passing.marginals()
 
 
 def _ground_states(problem: Problem, options: Mapping[str, Any]) -> Answer:
@@ -209,9 +237,9 @@ def check(options: Mapping[str, Any]) -> None:
 
 
 def _start(
-    problem: Problem, form: type[Passing], *, minimize: bool, fresh: bool = False, silent: bool = False
+    problem: Problem, form: type[Passing], *, minimize: bool, silent: bool = False
 ) -> Passing:
-    start = problem.start.messages if problem.start is not None and not (fresh or silent) else None
+    start = problem.start.messages if problem.start is not None and not silent else None
     loopy = not (problem.compiled.sample_exact if minimize else problem.compiled.sample_forest).all()
     return form(
         problem.union.layout, problem.scaled, minimize=minimize, start=start, repeated=loopy, threads=problem.threads,

@@ -49,25 +49,34 @@ class Forests:
         self._size = np.bincount(chunk, (high - low) * width[run], n_chunks).astype(np.int64)
         self._spaces: list[_Space] = []
 
-    def marginals(self, probability: F64, free_energy: F64) -> None:
-        """Write probabilities (unary_size,), and free energies (N,) less what the form took off the unary energies."""
+    def marginals(self) -> tuple[F64, F64, F64]:
+        """Probabilities (unary_size,), free energies of samples (N,) and of the beliefs of variables (V,).
+
+        Only what belongs to these chunks means something. NaN where digits were lost. Free energies lack what the form
+        took off the unary energies. Weights of unaries are overwritten with probabilities: nobody needs them again.
+        """
         compiled = self.passing.compiled
-        free_energy[np.isin(compiled.sample_chunk, self.chunks)] = 0.0
+        probability = self.passing.room_for_probabilities()
+        free_energy = np.zeros(len(compiled.sample_chunk))
         variable_free = np.zeros(len(compiled.variable_cell))
         tail = compiled.scope, compiled.variable_sample
         out = probability, variable_free, free_energy
         self._run(solve_forests, (pointer_to(self.passing.join_kernel),), tail, out)
+        return probability, free_energy, variable_free
 
     def states(self, state: I64) -> None:
         """Write states of least energy, (V,); -1 where every state is forbidden."""
-        self._run(decode_forests, (), (), (state,))
+        layout = self.passing.layout
+        arity = a.run_fields(layout.compiled, a.RUN_ARITY)
+        is_table = np.array([k == "Table" and n == 2 for k, n in zip(layout.kinds, arity.tolist())], np.uint8)
+        self._run(decode_forests, (), (layout.compiled.scope, is_table), (state,))
 
     def _run(self, driver: Any, pointed: tuple[Any, ...], tail: tuple[Any, ...], out: tuple[Any, ...]) -> None:
         passing, steps = self.passing, self.steps
         compiled = passing.compiled
         unary, start, slot_start, slot_split, _ = passing.variables
         variables = unary, start, slot_start, slot_split, compiled.slot_local
-        at, count = 0, 1
+        at, count = 0, 8
         while at < len(self.chunks):
             chunks = self.chunks[at : at + count]
             at += len(chunks)

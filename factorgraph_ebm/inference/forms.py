@@ -27,7 +27,7 @@ from factorgraph_ebm.engine.messages import SMALLEST, store_differences, store_o
 from factorgraph_ebm.engine.variables import lowest_states
 from factorgraph_ebm.engine.weights import join_weights, send_weights
 from factorgraph_ebm.factors.elementary import exp_minus
-from factorgraph_ebm.inference.mirrors import add_columns, add_mirrors
+from factorgraph_ebm.inference.mirrors import Read, add_columns, add_mirrors, read_part
 from factorgraph_ebm.inference.passing import Passing
 
 U8 = np.uint64
@@ -73,15 +73,16 @@ class Weights(Passing):
         self.unary = np.empty(len(numbers.unary))
         weigh_rows(numbers.unary, compiled.variable_start, self.unary, self.least)
         self.store = np.zeros(0)
-        self.weight = np.empty(len(numbers.store))
-        weigh(numbers.store, self.weight)
-        self.weight, field = add_mirrors(self.weight, self.layout, repeated)
+        read = read_part(numbers.store, self.layout)
+        weight = np.empty(len(read.store))
+        weigh(read.store, weight)
+        self.weight, field, number = add_mirrors(read._replace(store=weight), self.layout, repeated)
         self.variables = (
             self.unary, compiled.variable_start, compiled.variable_slot_start, compiled.variable_slot_split,
             compiled.slot_message,
         )  # fmt: skip
         self.runs = (
-            field, compiled.run_field_start, compiled.factor_number, compiled.constants, self.store, self.weight,
+            field, compiled.run_field_start, number, compiled.constants, self.store, self.weight,
         )  # fmt: skip
 
     def of_energies(self, messages: F64) -> F64:
@@ -106,14 +107,9 @@ class Weights(Passing):
         np.negative(probability, out=probability)
         lowest_states(compiled.variable_start, probability, state)
 
-    def marginals(self) -> tuple[F64, F64]:
-        """Probabilities (unary_size,) and log Z of each sample (N,); NaN where digits were lost."""
+    def marginals(self) -> tuple[F64, F64, F64]:
         compiled = self.compiled
-        probability = np.empty(compiled.unary_size)
-        free_energy = np.empty(len(compiled.variable_cell))
-        unary, start, slot_start, _, slot_message = self.variables
-        n = len(free_energy)
-        join_weights(unary, start, slot_start, slot_message, self.to_variable, probability, free_energy, 0, n)
+        probability, free_energy = self.joined()
         with np.errstate(invalid="ignore"):
             free: F64 = np.bincount(compiled.variable_sample, free_energy, len(compiled.sample_chunk)).astype(float)
         log_partition = -(free + self.least_energies())
@@ -121,7 +117,10 @@ class Weights(Passing):
             self.kernels, self.last_kernels(), *self.variables, compiled.scope, compiled.variable_sample, *self.runs,
             self.to_variable, self.to_factor, self.out, self.scratch, self.block, log_partition,
         )  # fmt: skip
-        return probability, log_partition
+        return probability, log_partition, free_energy
+
+    def room_for_probabilities(self) -> F64:
+        return self.unary
 
     def least_energies(self) -> F64:
         compiled = self.compiled
@@ -157,7 +156,8 @@ class _Binary(Passing):
         start = compiled.variable_start
         first = start[:-1].astype(np.int64)
         self.unary = self._of_pairs(numbers.unary[first], numbers.unary[np.minimum(first + 1, len(numbers.unary) - 1)])
-        field = compiled.run_field.copy()
+        read = self._numbers(read_part(numbers.store, self.layout))
+        field = read.field
         rows = [np.zeros(0, np.int64)]
         binary = [np.zeros(0, bool)]
         at = 0
@@ -176,13 +176,12 @@ class _Binary(Passing):
         self.message = np.flatnonzero(np.concatenate(binary))
         message_at = np.zeros(compiled.message_size, np.uint64)
         message_at[row_start] = np.arange(at)
-        self.store, self.weight = self._numbers(numbers.store, field)
         self.variables = (
             self.unary, np.arange(len(start), dtype=np.uint64), compiled.variable_slot_start,
             compiled.variable_slot_split, message_at[compiled.slot_message],
         )  # fmt: skip
         self.runs = (
-            field, compiled.run_field_start, compiled.factor_number, compiled.constants, self.store, self.weight,
+            field, compiled.run_field_start, read.number, compiled.constants, self.store, self.weight,
         )  # fmt: skip
 
     def likeliest(self, state: I64, chunks: Sequence[int]) -> None:
@@ -194,9 +193,14 @@ class _Binary(Passing):
             # NaN compares with nothing and gives state 0, which is as good as any.
             state[int(low) : int(high)] = belief > 1.0 if self.form == "odds" else belief < 0.0
 
-    def _numbers(self, store: F64, field: I64) -> tuple[F64, F64]:
-        """What the kernels read: energies, weights."""
-        return add_columns(store, self.layout, field), np.zeros(0)
+    def decoded(self, state: I64, chunks: Sequence[int]) -> None:
+        """Nothing: decoding one variable after another is done in energies."""
+
+    def _numbers(self, read: Read) -> Read:
+        """What the kernels read, which are energies or weights."""
+        found = add_columns(read, self.layout)
+        self.store, self.weight = found.store, np.zeros(0)
+        return found
 
     def _of_pairs(self, zero: F64, one: F64) -> F64:
         """The number of the form for energies of state 0 and state 1."""
@@ -230,10 +234,12 @@ class Odds(_Binary):
     join: ClassVar[Kernel] = join_odds
     neutral: ClassVar[float] = 1.0
 
-    def _numbers(self, store: F64, field: I64) -> tuple[F64, F64]:
-        weight = np.empty(len(store))
-        weigh(store, weight)
-        return np.zeros(0), add_columns(weight, self.layout, field)
+    def _numbers(self, read: Read) -> Read:
+        weight = np.empty(len(read.store))
+        weigh(read.store, weight)
+        found = add_columns(read._replace(store=weight), self.layout)
+        self.store, self.weight = np.zeros(0), found.store
+        return found
 
     def _of_pairs(self, zero: F64, one: F64) -> F64:
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -244,11 +250,12 @@ class Odds(_Binary):
         return -np.log(messages)
 
     def weights(self, passing: Weights) -> None:
-        """Give these messages to a passing of weights over the same numbers."""
+        """Give these messages to a passing of weights over the same numbers that has none yet."""
         odds = self.to_variable[self.message]
-        passing.to_variable[self.row] = 1.0 / (1.0 + odds)
-        passing.to_variable[self.row + 1] = odds / (1.0 + odds)
-        passing.send()
+        messages = np.ones(passing.message_size)
+        messages[self.row] = 1.0 / (1.0 + odds)
+        messages[self.row + 1] = odds / (1.0 + odds)
+        passing.take(messages)
 
 
 class Differences(_Binary):

@@ -73,6 +73,9 @@ def rows_of(layout: Layout, chunks: Iterable[int]) -> Iterable[slice]:
 
 def copy_messages(messages: Messages, into: Messages, layout: Layout, chunks: Iterable[int]) -> None:
     """Copy the messages of these chunks."""
+    if len(set(chunks := list(chunks))) == len(layout.compiled.chunk_variable_start) - 1:
+        into.to_variable[:], into.to_factor[:] = messages.to_variable, messages.to_factor
+        return
     for rows in rows_of(layout, chunks):
         into.to_variable[rows] = messages.to_variable[rows]
         into.to_factor[rows] = messages.to_factor[rows]

@@ -10,17 +10,61 @@ factors reads contiguous numbers.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U8, SIZE, kernel
-from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.arrays import F64, I64, U64
 from factorgraph_ebm.compiler.layout import Layout
+from factorgraph_ebm.factors import STRUCTURES
 
 LARGEST = 1 << 30
 "bytes of mirrors at most"
 
 U8 = np.uint64
+
+
+class Read(NamedTuple):
+    """The part of the store that runs read: declared unary energies, which were folded away, lie outside it."""
+
+    store: F64
+    field: I64
+    "the fields of the runs, with places in this part"
+    number: U64
+    "factor_number, with places in this part"
+
+
+def read_part(store: F64, layout: Layout) -> Read:
+    """The part of the store from the first number that a run reads on to the last."""
+    compiled = layout.compiled
+    field, start = compiled.run_field, compiled.run_field_start
+    low, high = len(store), 0
+    for r, kind in enumerate(layout.kinds):
+        row = field[start[r] : start[r + 1]]
+        if kind == "Table":
+            slots = row[a.RUN_HEADER :].reshape(-1, a.SLOT_FIELDS)
+            extent = int(((slots[:, a.SLOT_STATES] - 1) * slots[:, a.SLOT_STRIDE]).sum()) + 1
+        else:
+            states = tuple(row[a.RUN_HEADER + a.SLOT_STATES :: a.SLOT_FIELDS].tolist())
+            extent = STRUCTURES[kind].row_size(states, compiled.constants[row[a.RUN_CONSTANT] :])
+        if row[a.RUN_SHARED] >= 0:
+            first = last = int(row[a.RUN_SHARED])
+        elif row[a.RUN_SIZE]:
+            number = compiled.factor_number[row[a.RUN_FACTOR] : row[a.RUN_FACTOR] + row[a.RUN_SIZE]]
+            first, last = int(number.min()), int(number.max())
+        else:
+            continue
+        low, high = min(low, first), max(high, last + extent)
+    low = min(low, high)
+    if low < len(store) // 8:  # not worth moving
+        return Read(store[:high], field.copy(), compiled.factor_number)
+    field = field.copy()
+    shared = field[start[:-1] + a.RUN_SHARED]
+    field[start[:-1] + a.RUN_SHARED] = np.where(shared >= 0, shared - low, shared)
+    number = compiled.factor_number
+    return Read(store[low:high], field, number - np.uint64(low) if len(number) else number)
 
 
 @kernel(NOTHING, F8, READ_U8, SIZE, SIZE, SIZE)
@@ -32,28 +76,26 @@ def mirror_tables(store, number, k0, k1, distance):  # type: ignore[no-untyped-d
                 store[t + distance + j * k0 + i] = store[t + i * k1 + j]
 
 
-def add_mirrors(store: F64, layout: Layout, repeated: bool) -> tuple[F64, I64]:
-    """The store with mirrors behind it, and the fields of the runs that say so; the same where nothing is gained."""
-    compiled = layout.compiled
-    field = compiled.run_field
-    start = compiled.run_field_start
+def add_mirrors(read: Read, layout: Layout, repeated: bool) -> Read:
+    """The same with mirrors behind it where they gain something, and the fields of the runs that say so."""
+    store, field, numbers = read
+    start = layout.compiled.run_field_start
     mirrored = [r for r, kind in enumerate(layout.kinds) if _gains(field[start[r] :], kind, repeated)]
     if not mirrored or 8 * len(store) > LARGEST:
-        return store, field
+        return read
     size = len(store)
-    doubled = np.zeros(2 * size)  # what lies between mirrors is read by nobody, but it is weighed
+    doubled = np.zeros(2 * size)  # what lies between mirrors is read by nobody
     doubled[:size] = store
-    field = field.copy()
     for r in mirrored:
-        row = field[compiled.run_field_start[r] : compiled.run_field_start[r + 1]]
+        row = field[start[r] : start[r + 1]]
         row[a.RUN_MIRROR] = size
         if row[a.RUN_SHARED] >= 0:
             number = row[a.RUN_SHARED : a.RUN_SHARED + 1].astype(np.uint64)
         else:
-            number = compiled.factor_number[row[a.RUN_FACTOR] : row[a.RUN_FACTOR] + row[a.RUN_SIZE]]
+            number = numbers[row[a.RUN_FACTOR] : row[a.RUN_FACTOR] + row[a.RUN_SIZE]]
         k0, k1 = int(row[a.RUN_HEADER]), int(row[a.RUN_HEADER + a.SLOT_FIELDS])
         mirror_tables(doubled, number, k0, k1, size)
-    return doubled, field
+    return Read(doubled, field, numbers)
 
 
 def _gains(row: I64, kind: str, repeated: bool) -> bool:
@@ -77,24 +119,25 @@ def fill_columns(store, number, stride0, stride1, out, first):  # type: ignore[n
         out[first + U8(3) * n + f] = store[t + stride0 + stride1]
 
 
-def add_columns(store: F64, layout: Layout, field: I64) -> F64:
-    """The store with columns of the own tables over two states behind it; `field` is told where (RUN_MIRROR)."""
-    compiled = layout.compiled
+def add_columns(read: Read, layout: Layout) -> Read:
+    """The same with columns of the own tables over two states behind it; the fields say where (RUN_MIRROR)."""
+    store, field, numbers = read
+    start = layout.compiled.run_field_start
     wanted = []
     size = len(store)
     for r, kind in enumerate(layout.kinds):
-        row = compiled.run_field[compiled.run_field_start[r] : compiled.run_field_start[r + 1]]
-        if kind == "Table" and row[a.RUN_ARITY] == 2 and row[a.RUN_SHARED] < 0:
-            if (row[a.RUN_HEADER + a.SLOT_STATES :: a.SLOT_FIELDS] == 2).all():
-                wanted.append((r, row, size))
-                size += 4 * int(row[a.RUN_SIZE])
+        row = field[start[r] : start[r + 1]]
+        states = layout.compiled.run_field[start[r] + a.RUN_HEADER : start[r + 1] : a.SLOT_FIELDS]
+        if kind == "Table" and row[a.RUN_SHARED] < 0 and len(states) == 2 and (states == 2).all():
+            wanted.append((row, size))
+            size += 4 * int(row[a.RUN_SIZE])
     if not wanted:
-        return store
+        return read
     longer = np.empty(size)
     longer[: len(store)] = store
-    for r, row, first in wanted:
-        number = compiled.factor_number[row[a.RUN_FACTOR] : row[a.RUN_FACTOR] + row[a.RUN_SIZE]]
+    for row, first in wanted:
+        number = numbers[row[a.RUN_FACTOR] : row[a.RUN_FACTOR] + row[a.RUN_SIZE]]
         stride0, stride1 = row[a.RUN_HEADER + a.SLOT_STRIDE], row[a.RUN_HEADER + a.SLOT_FIELDS + a.SLOT_STRIDE]
         fill_columns(store, number, int(stride0), int(stride1), longer, first)
-        field[compiled.run_field_start[r] + a.RUN_MIRROR] = first
-    return longer
+        row[a.RUN_MIRROR] = first
+    return Read(longer, field, numbers)

@@ -24,7 +24,7 @@ from factorgraph_ebm.engine.residual import Queue, fire_factors
 from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum_beliefs, to_probabilities
 from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
 from factorgraph_ebm.factors.pair_kernels import pair_min
-from factorgraph_ebm.inference.mirrors import add_mirrors
+from factorgraph_ebm.inference.mirrors import add_mirrors, read_part
 from factorgraph_ebm.inference.tables import scratch_size
 
 SLICE = 1 << 17
@@ -77,13 +77,18 @@ class Passing:
             self._begin(start)
 
     def _begin(self, start: Messages | None = None) -> None:
-        """Make the messages: those of `start`, else neutral ones, and what variables send in answer."""
-        self.to_variable = np.full(self.message_size, self.neutral)
-        self.to_factor = np.full(self.message_size, self.neutral)
-        if start is not None:
+        """Begin with the messages of `start`, else with neutral ones."""
+        if start is None:
+            self.take(np.full(self.message_size, self.neutral))
+        else:
             compiled = self.compiled
             kept = _without_proofs(start.to_variable, compiled.run_field, compiled.run_field_start)
-            self.to_variable[:] = self.of_energies(kept)
+            self.take(self.of_energies(kept))
+
+    def take(self, to_variable: F64) -> None:
+        """Take these messages to variables, and let variables send in answer."""
+        self.to_variable = to_variable
+        self.to_factor = np.full(self.message_size, self.neutral)
         self.send()
 
     def _lay_out(self, numbers: Numbers, repeated: bool) -> None:
@@ -91,7 +96,7 @@ class Passing:
         compiled = self.compiled
         self.message_size = compiled.message_size
         self.unary = numbers.unary
-        self.store, field = add_mirrors(numbers.store, self.layout, repeated)
+        self.store, field, number = add_mirrors(read_part(numbers.store, self.layout), self.layout, repeated)
         sums = any(k.name.endswith(("sum", "mixed")) for k in self.operators.kernels)
         self.weight = weights(self.store) if sums else np.zeros(0)
         self.variables = (
@@ -99,7 +104,7 @@ class Passing:
             compiled.slot_message,
         )  # fmt: skip
         self.runs = (
-            field, compiled.run_field_start, compiled.factor_number, compiled.constants, self.store, self.weight,
+            field, compiled.run_field_start, number, compiled.constants, self.store, self.weight,
         )  # fmt: skip
 
     def _make_room(self) -> None:
@@ -139,6 +144,10 @@ class Passing:
         for low in range(0, n, WIDEST):
             high = min(low + WIDEST, n)
             self.send_kernel(*self.variables, self.to_variable, self.to_factor, scratch, shift, low, high, a.ALL)
+
+    def room_for_probabilities(self) -> F64:
+        """Where forests write their probabilities, (unary_size,)."""
+        return np.empty(self.compiled.unary_size)
 
     def least_energies(self) -> F64:
         """What was taken off the unary energies of each sample, (N,)."""
@@ -216,6 +225,20 @@ class Passing:
         n = len(self.compiled.variable_cell)
         sum_beliefs(unary, start, slot_start, slot_message, self.to_variable, belief, 0, n)
         return belief
+
+    def joined(self) -> tuple[F64, F64]:
+        """Probabilities (unary_size,) and free energies of the beliefs (V,)."""
+        probability = np.empty(self.compiled.unary_size)
+        free_energy = np.empty(len(self.compiled.variable_cell))
+        unary, start, slot_start, _, slot_message = self.variables
+        n = len(free_energy)
+        self.join_kernel(unary, start, slot_start, slot_message, self.to_variable, probability, free_energy, 0, n)
+        return probability, free_energy
+
+    def marginals(self) -> tuple[F64, F64, F64]:
+        """Probabilities (unary_size,), log Z of samples (N,), free energies of beliefs (V,); NaN: digits were lost."""
+        probability, free_energy = self.joined()
+        return probability, -self.free_energies(self.beliefs()), free_energy
 
     def probabilities(self, belief: F64) -> F64:
         out = np.empty(self.compiled.unary_size)

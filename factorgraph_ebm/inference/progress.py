@@ -61,6 +61,8 @@ class Progress:
         self.exact = np.ones(n_chunks, bool)
         self.exact[problem.compiled.sample_chunk[~exact]] = False
         self.runs = [Run() for _ in range(n_chunks)]
+        self.state = np.zeros(0, np.int64)
+        "(V,) states that violate nothing, of the chunks that were stopped for it"
 
     def restart(self, chunks: Iterable[int]) -> None:
         """Forget the runs of these chunks."""
@@ -147,7 +149,7 @@ class Progress:
         steps = flooding(passing.layout, passing.operators) if self.options["schedule"] == "flooding" else once
         active = list(chunks) if limit > 0 else []
         feasible = Feasible(problem)
-        state = np.zeros(len(problem.compiled.variable_cell), np.int64)
+        state = self.state = np.zeros(len(problem.compiled.variable_cell), np.int64)
         firing = {c: self._firing(passing, c, damping) for c in active if self.options["schedule"] == "residual"}
         while active:
             resting: set[int] = set()

@@ -9,10 +9,12 @@ import warnings
 
 import numpy as np
 import pytest
-from checks import quietly
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.inference.threads import together
+
+# For the whole module: what a test sets for a block, it sets for the callers on all other threads, too.
+pytestmark = pytest.mark.filterwarnings("ignore::factorgraph_ebm.ConvergenceWarning")
 
 
 def grid(n=48, states=2, seed=0):
@@ -51,7 +53,7 @@ WORK = {
 
 
 def bits(verb, graph, options, threads):
-    answers = quietly(verb, graph, threads=threads, **options)
+    answers = verb(graph, threads=threads, **options)
     answers = answers if isinstance(answers, list) else [answers]
     tail = [(a.iterations, a.residual, a.log_partition if verb is fg.marginals else a.energy) for a in answers]
     return [a["y"].tobytes() for a in answers], tail
