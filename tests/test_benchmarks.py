@@ -54,3 +54,12 @@ def test_table(benchmark, tmp_path):
         f"| random {words}, 300 variables, 4 states, sum-product, flooding" for words in ("pairs", "triples")
     ]
     assert all(row[4].startswith("numpy ") and row[5].startswith("numpy ") for row in rows)
+
+
+@pytest.mark.parametrize("benchmark", ["roofline"], indirect=True)
+def test_limits(benchmark, capsys):
+    benchmark.main(["--quick", "--json"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = [row for row in rows if "share" in row]
+    assert len(told) == 7 and all(0 < row["bound"] and 0 < row["share"] for row in told)
+    assert len(rows) == 3 + 2 + 7
