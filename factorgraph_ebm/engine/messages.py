@@ -1,6 +1,6 @@
 """What becomes of the raw messages of factors: normalised, compared with the former ones, damped, stored.
 
-One kernel for each form of messages (see `engine.forms`). Each returns the largest change in nats, measured before
+One kernel for each form of messages (see `inference.forms`). Each returns the largest change in nats, measured before
 damping, so that damping never makes a run look converged. With `damping` < 0 nothing is compared: messages that are
 sent only once have no former ones, and where then one slot is the target, `shift[f - low]` receives the energy that was
 taken off its row, in nats.
