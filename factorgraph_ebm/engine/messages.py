@@ -208,7 +208,7 @@ def store_odds(run, out, to_variable, shift, low, high, target, damping):  # typ
 
 @kernel(*STORE)
 def store_differences(run, out, to_variable, shift, low, high, target, damping):  # type: ignore[no-untyped-def]
-    """One number a message, E(1) - E(0)."""
+    """One number a message, E(1) - E(0). A certain bit, +-inf, is or was: it takes the new number undamped."""
     n = high - low
     largest = I8_(0)
     o = U8(0)
@@ -217,11 +217,20 @@ def store_differences(run, out, to_variable, shift, low, high, target, damping):
             o += n
             continue
         m = U8(run[8 + 4 * slot + 2]) + low
-        for f in range(n):
-            x = out[o + f]
-            former = to_variable[m + f]
-            b = bits(abs(x - former))
-            largest = b if b > largest else largest
-            to_variable[m + f] = damping * former + (1.0 - damping) * x
+        if damping > 0.0:
+            for f in range(n):
+                x = out[o + f]
+                former = to_variable[m + f]
+                b = bits(abs(x - former) if x != former else 0.0)
+                largest = b if b > largest else largest
+                certain = abs(x) == np.inf or abs(former) == np.inf
+                to_variable[m + f] = x if certain else damping * former + (1.0 - damping) * x
+        else:
+            for f in range(n):
+                x = out[o + f]
+                # inf - inf is NaN where nothing moved, and so is 0 * inf in the formula of damping
+                b = bits(abs(x - to_variable[m + f]) if x != to_variable[m + f] else 0.0)
+                largest = b if b > largest else largest
+                to_variable[m + f] = x
         o += n
     return of_bits(largest)

@@ -1,0 +1,244 @@
+"""The variable's side in weights, odds and differences: products and sums over all other slots, and beliefs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from factorgraph_ebm.arrays import ALL
+from factorgraph_ebm.engine.binary import join_differences, join_odds, send_differences, send_odds
+from factorgraph_ebm.engine.messages import SMALLEST
+from factorgraph_ebm.engine.weights import join_weights, send_weights
+
+BELOW, ABOVE = 0, 1  # slots before the split; from it on
+NAN = np.nan
+DEGREES = list(range(13))
+
+
+class Star:
+    """Variables with rows of `widths`, `degree` slots each, `split` of them below; rows scattered, gaps NaN."""
+
+    def __init__(self, rng, widths, degree, split, draw):
+        self.widths, self.degree, self.split = np.array(widths), degree, split
+        self.start = np.concatenate([[0], np.cumsum(widths)]).astype(np.uint64)
+        self.slot_start = np.concatenate([[0], np.cumsum(degree)]).astype(np.uint32)
+        self.slot_split = (self.slot_start[:-1] + split).astype(np.uint32)
+        rows = np.repeat(self.widths, degree)
+        order = rng.permutation(len(rows))
+        place = np.empty(len(rows), np.int64)
+        place[order] = np.concatenate([[0], np.cumsum(rows[order])[:-1]]) + 2 * np.arange(len(rows))
+        self.slot_message = place.astype(np.uint64)
+        self.to_variable = np.full(int(rows.sum()) + 2 * len(rows), NAN)
+        self.incoming = [draw(rng, (d, k)) for d, k in zip(degree, widths)]
+        for v, mine in enumerate(self.incoming):
+            for i, row in enumerate(mine):
+                self.row(self.to_variable, v, i)[:] = row
+        self.own = [draw(rng, (1, k))[0] for k in widths]
+        self.unary = np.concatenate(self.own)
+
+    def row(self, messages, v, i):
+        m = int(self.slot_message[self.slot_start[v] + i])
+        return messages[m : m + self.widths[v]]
+
+    def send(self, kernel, target, low=0, high=None):
+        """(to_factor, shift), the shift of variable v at its place."""
+        n = len(self.widths)
+        to_factor, shift = np.full(len(self.to_variable), NAN), np.full(n, NAN)
+        high = n if high is None else high
+        kernel(
+            self.unary, self.start, self.slot_start, self.slot_split, self.slot_message, self.to_variable, to_factor,
+            np.full(max(self.widths), NAN), shift[low:], low, high, target,
+        )  # fmt: skip
+        return to_factor, shift
+
+    def sent(self, kernel, target):
+        """(v, its slot, message, shift) of every slot that is a target."""
+        to_factor, shift = self.send(kernel, target)
+        for v in range(len(self.widths)):
+            for i in range(self.degree[v]):
+                found = self.row(to_factor, v, i)
+                if target == ALL or (i < self.split[v]) == (target == BELOW):
+                    yield v, i, found, shift[v]
+                else:
+                    assert np.isnan(found).all(), "sent to a slot that is not a target"
+
+
+def stars(rng, draw, width=None):
+    """One star for each place of the split: a variable of every degree, with rows of one width or of several."""
+    for many in ([0] * 13, [d // 2 for d in DEGREES], [max(0, d - 1) for d in DEGREES], DEGREES):
+        widths = [width or k for k in rng.choice([1, 2, 3, 4, 7, 16], len(DEGREES))]
+        yield Star(rng, widths, DEGREES, many, draw)
+
+
+def plain(rng, shape):
+    rows = rng.uniform(0.2, 1.0, shape)
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+def zeros(rng, shape):
+    rows = plain(rng, shape)
+    rows[rng.random(shape) < 0.15] = 0.0
+    return rows
+
+
+def uneven(rng, shape):
+    """One state of each row as it is, the others as small as messages of a dozen neighbours may be."""
+    rows = np.exp2(rng.uniform(-15.0, 0.0, shape))
+    rows[:, 0] = 1.0
+    return rows
+
+
+def extreme(rng, shape):
+    return np.exp2(rng.uniform(-239.0, 0.0, shape))
+
+
+@pytest.mark.parametrize("draw", [plain, zeros, uneven])
+@pytest.mark.parametrize("target", [ALL, BELOW, ABOVE])
+def test_weights_are_products_of_all_the_others(draw, target, rng):
+    """Up to a power of two; where one slot is the target, `shift` says which, as an energy."""
+    for star in stars(rng, draw):
+        for v, i, found, shift in star.sent(send_weights, target):
+            others = np.delete(star.incoming[v], i, axis=0).astype(np.longdouble)
+            expected = star.own[v] * others.prod(axis=0)
+            targets = star.degree[v] if target == ALL else abs(star.split[v] - (target == ABOVE) * star.degree[v])
+            scale = 1.0
+            if star.degree[v] > 4 and expected.any():
+                scale = found.max() / expected.max()
+                assert np.log2(scale) == pytest.approx(np.round(np.log2(scale)), abs=1e-12)
+                if targets == 1:
+                    assert float(np.log(scale)) == pytest.approx(shift, rel=1e-13, abs=1e-13)
+            elif targets == 1 and star.degree[v] <= 4:
+                assert shift == 0.0
+            np.testing.assert_array_equal(found == 0.0, expected == 0.0)
+            np.testing.assert_allclose(found, (expected * scale).astype(float), rtol=1e-14, atol=0.0)
+
+
+@pytest.mark.parametrize("target", [ALL, BELOW, ABOVE])
+def test_extreme_weights_are_right_or_lost(target, rng):
+    """What is kept can be multiplied by three more; a row that loses a digit is lost as a whole."""
+    kept = lost = 0
+    for star in stars(rng, extreme):
+        for v, i, found, _ in star.sent(send_weights, target):
+            if np.isnan(found).any():
+                assert np.isnan(found).all()
+                lost += 1
+                continue
+            kept += 1
+            assert (found >= SMALLEST).all()
+            expected = star.own[v] * np.delete(star.incoming[v], i, axis=0).astype(np.longdouble).prod(axis=0)
+            scale = found.max() / expected.max()
+            np.testing.assert_allclose(found, (expected * scale).astype(float), rtol=1e-14)
+    assert kept > 20 and lost > 20
+
+
+@pytest.mark.parametrize("draw", [plain, zeros, uneven, extreme])
+def test_beliefs_of_weights(draw, rng):
+    for star in stars(rng, draw):
+        n = len(star.widths)
+        probability, free = np.full(len(star.unary), NAN), np.full(n, NAN)
+        scattered = star.start, star.slot_start, star.slot_message, star.to_variable
+        join_weights(star.unary, *scattered, probability, free, 0, n)
+        for v in range(n):
+            found = probability[int(star.start[v]) : int(star.start[v + 1])]
+            joint = star.own[v] * star.incoming[v].astype(np.longdouble).prod(axis=0)
+            if np.isnan(found).any():
+                assert draw is extreme and star.degree[v] > 3 and np.isnan(free[v])
+            elif not joint.any():
+                assert free[v] == np.inf and not found.any()
+            else:
+                np.testing.assert_allclose(found, (joint / joint.sum()).astype(float), rtol=2e-14)
+                assert free[v] == pytest.approx(float(-np.log(joint.sum())), rel=1e-13, abs=1e-13)
+
+
+def odds(rng, shape):
+    return np.exp2(rng.normal(scale=3.0, size=shape))
+
+
+def extreme_odds(rng, shape):
+    return np.exp2(rng.uniform(-200.0, 200.0, shape))
+
+
+@pytest.mark.parametrize("draw", [odds, extreme_odds])
+@pytest.mark.parametrize("target", [ALL, BELOW, ABOVE])
+def test_odds_are_products_of_all_the_others(draw, target, rng):
+    """Right, or NaN where a product on the way came near to the ends of the number range."""
+    kept = 0
+    for star in stars(rng, draw, width=1):
+        for v, i, found, _ in star.sent(send_odds, target):
+            expected = star.own[v] * np.delete(star.incoming[v], i, axis=0).astype(np.longdouble).prod(axis=0)
+            if np.isnan(found).any():
+                assert draw is extreme_odds and star.degree[v] > 4
+                continue
+            np.testing.assert_allclose(found, expected.astype(float), rtol=1e-14)
+            kept += 1
+    assert kept > 40
+
+
+@pytest.mark.parametrize("draw", [odds, extreme_odds])
+def test_beliefs_of_odds(draw, rng):
+    for star in stars(rng, draw, width=1):
+        n = len(star.widths)
+        belief = np.full(n, NAN)
+        for low, high in [(0, n), (3, 9)]:
+            found = belief[: high - low]
+            join_odds(star.unary, star.slot_start, star.slot_message, star.to_variable, found, low, high)
+            for v in range(low, high):
+                if np.isnan(found[v - low]):
+                    assert draw is extreme_odds and star.degree[v] > 0
+                else:
+                    expected = float(star.own[v][0] * star.incoming[v].astype(np.longdouble).prod())
+                    assert found[v - low] == pytest.approx(expected, rel=1e-14)
+
+
+def differences(rng, shape):
+    return rng.normal(scale=4.0, size=shape)
+
+
+def certain(rng, shape):
+    """Some bits certain, all of them alike: what contradicts is NaN, and tested by itself."""
+    rows = rng.normal(scale=4.0, size=shape)
+    rows[rng.random(shape) < 0.2] = np.inf
+    return rows
+
+
+@pytest.mark.parametrize("draw", [differences, certain])
+@pytest.mark.parametrize("target", [ALL, BELOW, ABOVE])
+def test_differences_are_sums_of_all_the_others(draw, target, rng):
+    for star in stars(rng, draw, width=1):
+        for v, i, found, _ in star.sent(send_differences, target):
+            expected = star.own[v] + np.delete(star.incoming[v], i, axis=0).sum(axis=0)
+            np.testing.assert_allclose(found, expected, rtol=1e-14, atol=1e-13)
+
+
+@pytest.mark.parametrize("draw", [differences, certain])
+def test_beliefs_of_differences(draw, rng):
+    for star in stars(rng, draw, width=1):
+        n = len(star.widths)
+        belief = np.full(n, NAN)
+        join_differences(star.unary, star.slot_start, star.slot_message, star.to_variable, belief[2:], 2, n)
+        expected = [own[0] + rows.sum() for own, rows in zip(star.own, star.incoming)]
+        assert np.isnan(belief[:2]).all()
+        np.testing.assert_allclose(belief[2:], expected[2:], rtol=1e-14, atol=1e-13)
+
+
+@pytest.mark.parametrize("send, draw", [(send_differences, differences), (send_odds, odds), (send_weights, plain)])
+def test_a_number_that_was_lost_spreads_to_all_others(send, draw, rng):
+    for degree in range(2, 13):
+        star = Star(rng, [1], [degree], [degree // 2], draw)
+        lost = degree // 3
+        star.row(star.to_variable, 0, lost)[:] = NAN
+        to_factor, _ = star.send(send, ALL)
+        for i in range(degree):
+            assert np.isnan(star.row(to_factor, 0, i)).all() == (i != lost)
+
+
+@pytest.mark.parametrize("send, draw", [(send_differences, differences), (send_odds, odds), (send_weights, plain)])
+def test_only_the_range_asked_for_is_sent(send, draw, rng):
+    star = Star(rng, [1] * 13, DEGREES, [d // 2 for d in DEGREES], draw)
+    whole, some = star.send(send, ALL)[0], star.send(send, ALL, 3, 9)[0]
+    for v in range(13):
+        for i in range(star.degree[v]):
+            if 3 <= v < 9:
+                np.testing.assert_array_equal(star.row(some, v, i), star.row(whole, v, i))
+            else:
+                assert np.isnan(star.row(some, v, i)).all()
