@@ -33,7 +33,9 @@ def run(name: str, options: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
     """The rows of one benchmark, and what it printed besides."""
     file = pathlib.Path(__file__).with_name(f"{name}.py")
     command = [sys.executable, str(file), *([] if name in ALONE else ["--json", *options])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # One thread for the products of references, whichever of the files imports NumPy first.
+    one = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=one) as process:
         assert process.stdout is not None
         rows, words = [], []
         for line in process.stdout:
