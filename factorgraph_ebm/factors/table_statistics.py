@@ -177,7 +177,9 @@ def _add_shifted(store, t, s0, s1, k0, k1, to_factor, x, y, share, out):  # type
 @kernel(*SIGNATURE)
 def table_statistics(run, number, store, constants, to_factor, share, out, scratch, low, high):  # type: ignore[no-untyped-def]
     """Any arity, entry by entry in C order. scratch: energies, then the place of each entry in the table."""
-    entries = U8(run[7])
+    entries = U8(1)
+    for slot in range(run[1]):
+        entries *= U8(run[8 + 4 * slot])
     scratch[entries] = 0.0
     size = U8(1)
     for slot in range(run[1]):

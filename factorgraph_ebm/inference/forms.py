@@ -6,7 +6,7 @@
 
 A form serves a chunk where every structure in it has the kernel; where a number would lose digits it becomes NaN, and
 so does every belief that depends on it: such samples are answered in energies, which lose nothing. So the forms need no
-proof beforehand, and an answer never depends on which samples it was asked with.
+proof beforehand, and but for the order of its sums an answer does not depend on which samples it was asked with.
 """
 
 from __future__ import annotations

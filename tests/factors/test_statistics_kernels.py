@@ -91,7 +91,7 @@ def test_tables(states, kind, rng):
             share = np.where(rng.random(n) < 0.3, 0.0, rng.normal(size=n))
             to_factor = np.concatenate([r.ravel() for r in incoming])
             messages = np.cumsum([0, *(n * k for k in states)])
-            header = [n, len(states), 0, 0, int(start[0]) if shared else -1, 0, 0, int(np.prod(states))]
+            header = [n, len(states), 0, 0, int(start[0]) if shared else -1, 0, 0, 0]
             slots = [[k, strides[s], messages[s], 0] for s, k in enumerate(states)]
             run = np.array(header + sum(slots, []), np.int64)
             number = np.zeros(0, np.uint64) if shared else start.astype(np.uint64)
