@@ -51,8 +51,9 @@ def _iterate_one(passing: Passing, plan: Plan, chunk: int, report: Report) -> No
     steps = plan.steps
     first, stop = int(steps.chunk_stage[chunk]), int(steps.chunk_stage[chunk + 1])
     low, high = int(steps.start[chunk]), int(steps.start[chunk + 1])
-    threads = passing.threads_for(_work(passing, steps, low, high) / max(1, stop - first))
-    done, count, slow = 0, 1, threads == 1
+    work = _work(passing, steps, low, high)
+    threads = passing.threads_for(work / max(1, stop - first))
+    done, count, slow = 0, 1, threads == 1 and work > 1e9 * PACE
     while done < plan.limit:
         count = min(count, plan.limit - done)
         began = time.perf_counter()
