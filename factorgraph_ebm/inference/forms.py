@@ -24,7 +24,6 @@ from factorgraph_ebm.compiler.schedules import Operators
 from factorgraph_ebm.engine.binary import join_differences, join_odds, send_differences, send_odds
 from factorgraph_ebm.engine.free_energy import add_log_partitions
 from factorgraph_ebm.engine.messages import SMALLEST, store_differences, store_odds, store_weights
-from factorgraph_ebm.engine.variables import lowest_states
 from factorgraph_ebm.engine.weights import join_weights, send_weights
 from factorgraph_ebm.factors.elementary import exp_minus
 from factorgraph_ebm.inference.mirrors import Read, add_columns, add_mirrors, read_part
@@ -104,8 +103,8 @@ class Weights(Passing):
             first, stop = compiled.chunk_variable_start[chunk : chunk + 2]
             tail = self.to_variable, probability, free_energy, first, stop
             join_weights(unary, start, slot_start, slot_message, *tail)
-        np.negative(probability, out=probability)
-        lowest_states(compiled.variable_start, probability, state)
+        found = self.lowest(-probability)
+        np.copyto(state, found, where=np.isin(variable_chunks(compiled), chunks))
 
     def marginals(self) -> tuple[F64, F64, F64]:
         compiled = self.compiled

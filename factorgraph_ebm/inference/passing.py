@@ -12,7 +12,7 @@ import numpy as np
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm._jit import Kernel, pointer_to, pointers
 from factorgraph_ebm.arrays import F64, I64, Messages, Numbers, Steps
-from factorgraph_ebm.compiler.layout import Layout
+from factorgraph_ebm.compiler.layout import Layout, variable_chunks
 from factorgraph_ebm.compiler.schedules import WIDEST, Operators
 from factorgraph_ebm.engine.bounds import add_lower_bounds
 from factorgraph_ebm.engine.decoding import choose_states
@@ -186,8 +186,9 @@ class Passing:
         return (*self.variables, *self.runs, *state, self.block, damping)
 
     def likeliest(self, state: I64, chunks: Sequence[int]) -> None:
-        """Write states of least belief, at least those of these chunks."""
-        lowest_states(self.compiled.variable_start, self.beliefs(), state)
+        """Write states of least belief of these chunks."""
+        found = self.lowest(self.beliefs())
+        np.copyto(state, found, where=np.isin(variable_chunks(self.compiled), chunks))
 
     def decoded(self, state: I64, chunks: Sequence[int]) -> None:
         """Write states of these chunks, minimising decoded one variable after another; `state` has the likeliest."""
