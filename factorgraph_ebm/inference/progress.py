@@ -149,7 +149,9 @@ class Progress:
         steps = flooding(passing.layout, passing.operators) if self.options["schedule"] == "flooding" else once
         active = list(chunks) if limit > 0 else []
         feasible = Feasible(problem)
-        state = self.state = np.zeros(len(problem.compiled.variable_cell), np.int64)
+        if not len(self.state):  # another form may have satisfied other chunks before
+            self.state = np.zeros(len(problem.compiled.variable_cell), np.int64)
+        state = self.state
         firing = {c: self._firing(passing, c, damping) for c in active if self.options["schedule"] == "residual"}
         while active:
             resting: set[int] = set()

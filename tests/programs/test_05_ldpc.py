@@ -119,3 +119,15 @@ def test_the_real_code():
     decoded = decode(code, frames, fg.marginals)
     np.testing.assert_array_equal(np.stack([b["bits", 1] > 0.5 for b in decoded]), words > 0)
     assert max(b.iterations for b in decoded) < 50
+
+
+def test_words_come_through_in_every_form(code, rng, monkeypatch):
+    """As longer codes are decoded: in odds and in differences. Words are not zero, so no zero passes for one."""
+    monkeypatch.setattr("factorgraph_ebm.inference.forms.SMALL", 0)
+    words = draw_words(code.factor("checks").members.toarray(), 5, rng)
+    assert words.any(axis=1).all()
+    frames = np.where(words == 1, -1.0, 1.0) * rng.uniform(1.0, 3.0, words.shape)
+    for verb in (fg.marginals, fg.minimize):
+        found = decode(code, frames, verb)
+        got = [b["bits", 1] > 0.5 if verb is fg.marginals else b["bits"] for b in found]
+        np.testing.assert_array_equal(np.array(got).astype(int), words)
