@@ -15,6 +15,7 @@ in each process and a warning says so once. `KERNELS` lists all that a process k
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import gc
 import hashlib
@@ -27,6 +28,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 # Types of kernel arguments. Graph arrays are read-only; a writable array is accepted for a read-only argument.
 READ_F8 = "Array(float64, 1, 'C', True)"
 READ_I8 = "Array(int64, 1, 'C', True)"
@@ -38,6 +41,11 @@ I8 = "int64[::1]"
 U4 = "uint32[::1]"
 U8 = "uint64[::1]"
 U1 = "uint8[::1]"
+# Types of addresses, for kernels that drivers call through pointers: see `engine.addresses`.
+AT_F8 = "CPointer(float64)"
+AT_I8 = "CPointer(int64)"
+AT_U8 = "CPointer(uint64)"
+AT_U4 = "CPointer(uint32)"
 SIZE = "uint64"
 INTEGER = "int64"
 REAL = "float64"
@@ -51,14 +59,15 @@ KERNELS: list[Kernel] = []
 class Kernel:
     """A function that is compiled at its first use, for one signature (or inside its callers, if it has none)."""
 
-    def __init__(self, function: Callable[..., Any], signature: str | None) -> None:
+    def __init__(self, function: Callable[..., Any], types: tuple[str, ...] | None) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.signature = signature
+        self.types = types
+        self.signature = None if types is None else f"{types[0]}({', '.join(types[1:])})"
         self.name = function.__name__
 
     def __call__(self, *arguments: Any) -> Any:
-        return self.compiled(*arguments)
+        return self._from_python(*arguments)
 
     @functools.cached_property
     def compiled(self) -> Any:
@@ -72,6 +81,17 @@ class Kernel:
         function.__qualname__ = self.function.__qualname__
         function.__dict__["kernel_signature"] = self.signature or ""
         return _compile(function, self.signature)
+
+    @functools.cached_property
+    def _from_python(self) -> Any:
+        """What Python calls: a kernel of addresses is a C function, and takes arrays of the right types for them."""
+        if self.types is None or not any(t.startswith("CPointer") for t in self.types):
+            return self.compiled
+        pointer = self.pointer
+        if not hasattr(pointer, "address"):  # the JIT is off
+            return pointer
+        result, *arguments = (_in_c(t) for t in self.types)
+        return ctypes.CFUNCTYPE(result, *arguments)(pointer.address)
 
     @property
     def loaded(self) -> bool | None:
@@ -91,14 +111,21 @@ class Kernel:
         return CompileResultWAP(result)
 
 
-def _declare(function: Callable[..., Any], signature: str) -> Kernel:
-    KERNELS.append(Kernel(function, signature))
+def _in_c(of: str) -> Any:
+    """The type that ctypes knows a type of ours by."""
+    if of.startswith("CPointer"):
+        return np.ctypeslib.ndpointer(of[len("CPointer(") : -1], flags="C_CONTIGUOUS")
+    return {NOTHING: None, SIZE: ctypes.c_uint64, INTEGER: ctypes.c_int64, REAL: ctypes.c_double}[of]
+
+
+def _declare(function: Callable[..., Any], types: tuple[str, ...]) -> Kernel:
+    KERNELS.append(Kernel(function, types))
     return KERNELS[-1]
 
 
 def kernel(result: str, *arguments: str) -> Callable[[Callable[..., Any]], Kernel]:
     """Decorate a module-level function as a kernel with this one signature."""
-    return lambda function: _declare(function, f"{result}({', '.join(arguments)})")
+    return lambda function: _declare(function, (result, *arguments))
 
 
 def inlined(function: Callable[..., Any]) -> Kernel:
@@ -121,7 +148,7 @@ class Driver:
         functools.update_wrapper(self, function)
         pointer = f"FunctionType({pointed[0]}({', '.join(pointed[1:])}))"
         self.kernels = {
-            count: _declare(function, f"{signature[0]}({', '.join((f'UniTuple({pointer}, {count})', *signature[1:]))})")
+            count: _declare(function, (signature[0], f"UniTuple({pointer}, {count})", *signature[1:]))
             for count in POINTER_COUNTS
         }
 

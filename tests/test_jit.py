@@ -381,7 +381,7 @@ def test_hot_kernels_are_vectorised(module, name, instruction, least, monkeypatc
     """A signed index, or a call of the C library, stops vectorisation without a word, and costs a factor of seven."""
     monkeypatch.setattr(_jit, "_cache_class", lambda: None)  # what comes from the cache cannot be looked at
     kernel = getattr(importlib.import_module(f"factorgraph_ebm.{module}"), name)
-    compiled = _jit.Kernel(kernel.function, kernel.signature).compiled
+    compiled = _jit.Kernel(kernel.function, kernel.types).compiled
     if not hasattr(compiled, "inspect_asm"):
         pytest.skip("the JIT is off")
     (assembly,) = compiled.inspect_asm().values()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import F8, READ_F8, READ_I8, READ_U4, READ_U8, REAL, SIZE, driver
+from factorgraph_ebm.engine.addresses import address, after, of_runs
 from factorgraph_ebm.engine.driver import RUNS
 from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
@@ -31,9 +32,14 @@ def add_lower_bounds(  # type: ignore[no-untyped-def]
         sample = variable_sample[v]
         bound[sample] += least
         size[sample] += abs(least) if least < np.inf else 0.0
-    for r in range(len(run_field_start) - 1):
-        run = run_field[run_field_start[r] : run_field_start[r + 1]]
-        number = factor_number[run[3] : run[3] + run[0]]
+    runs = len(run_field_start) - 1
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    minus_messages, out, scratch = address(minus_messages), address(out), address(scratch)
+    for r in range(runs):
+        run = after(run_field, run_field_start[r])
+        number = after(factor_number, run[3])
         last = run[6]
         before = U8(0)
         for slot in range(last):

@@ -23,7 +23,7 @@ from factorgraph_ebm._jit import (
     inlined,
     pointer_type,
 )
-from factorgraph_ebm.engine.bare import bare, bare_runs, bare_state, bare_variables
+from factorgraph_ebm.engine.addresses import address, after, of_runs, of_state, of_variables
 from factorgraph_ebm.engine.messages import STORE
 from factorgraph_ebm.engine.tickets import read, take
 from factorgraph_ebm.engine.variables import SEND
@@ -69,8 +69,8 @@ def run_step(  # type: ignore[no-untyped-def]
         )  # fmt: skip
         return 0.0
     change = 0.0
-    run = run_field[run_field_start[r] : run_field_start[r + 1]]
-    number = factor_number[run[3] : run[3] + run[0]]
+    run = after(run_field, run_field_start[r])
+    number = after(factor_number, run[3])
     at = U8(low)
     end = U8(stop)
     while at < end:
@@ -92,14 +92,14 @@ def run_steps(  # type: ignore[no-untyped-def]
     to_variable, to_factor, out, scratch, shift, block, damping,
 ):  # fmt: skip
     """Run steps first to stop; return the largest change of a message."""
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
-    shift = bare(shift)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    shift = address(shift)
     change = 0.0
     for p in range(first, stop):
         moved = run_step(
@@ -127,14 +127,14 @@ def run_chunks(  # type: ignore[no-untyped-def]
 
     count[i] becomes the number of iterations of chunks[i], residual[i * limit:] their residuals. `tickets` (1,) is 0.
     """
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
-    shift = bare(shift)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    shift = address(shift)
     while True:
         i = take(tickets, 0)
         if i >= len(chunks):
@@ -173,14 +173,14 @@ def run_stages(  # type: ignore[no-untyped-def]
     as zeros: for each iteration and stage, tickets taken and steps done, and two more for each iteration.
     Returns the number of iterations.
     """
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
-    shift = bare(shift)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    shift = address(shift)
     at = 0
     for iteration in range(limit):
         for stage in range(first, stop):

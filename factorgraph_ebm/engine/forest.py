@@ -11,10 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import (
+    AT_F8,
+    AT_U4,
+    AT_U8,
     F8,
     I8,
     NOTHING,
-    READ_F8,
     READ_I8,
     READ_U1,
     READ_U4,
@@ -26,7 +28,7 @@ from factorgraph_ebm._jit import (
     kernel,
     pointer_type,
 )
-from factorgraph_ebm.engine.bare import bare, bare_runs, bare_state, bare_variables
+from factorgraph_ebm.engine.addresses import address, after, of_runs, of_state, of_variables
 from factorgraph_ebm.engine.driver import FORM, RUNS, STATE, STEPS, VARIABLES
 from factorgraph_ebm.engine.tickets import take
 from factorgraph_ebm.factors.elementary import exp_minus
@@ -35,7 +37,7 @@ from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
 U8 = np.uint64
 
-JOIN = (NOTHING, READ_F8, READ_U8, READ_U4, READ_U8, READ_F8, F8, F8, SIZE, SIZE)
+JOIN = (NOTHING, AT_F8, AT_U8, AT_U4, AT_U8, AT_F8, AT_F8, AT_F8, SIZE, SIZE)
 "unary, start, slot_start, slot_message, to_variable, probability, free_energy (V,), low, high"
 
 
@@ -102,15 +104,15 @@ def solve_forests(  # type: ignore[no-untyped-def]
 
     `turn[c]` is the first step of chunk c that goes down. `slot_message` says where rows lie in the chunk's own space.
     """
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
-    shift, local = bare(shift), bare(local)
-    probability, variable_free, free_energy = bare(probability), bare(variable_free), bare(free_energy)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    shift, local = address(shift), address(local)
+    probability, variable_free, free_energy = address(probability), address(variable_free), address(free_energy)
     while True:
         ticket = take(tickets, 0)
         if ticket >= len(chunks):
@@ -133,8 +135,8 @@ def solve_forests(  # type: ignore[no-untyped-def]
                         if slot_split[v] < slot_start[v + U8(1)]:
                             free_energy[variable_sample[v]] += shift[v - low]
                 continue
-            run = local[run_field_start[r] : run_field_start[r + 1]]
-            number = factor_number[run[3] : run[3] + run[0]]
+            run = after(local, run_field_start[r])
+            number = after(factor_number, run[3])
             while low < stop:
                 high = low + block if low + block < stop else stop
                 kernels[k](run, number, store, weight, constants, to_factor, out, scratch, low, high, target)
@@ -167,14 +169,14 @@ def decode_forests(  # type: ignore[no-untyped-def]
     the best given what was chosen; of a table that is a row of it. A variable all of whose states are forbidden gets
     state -1.
     """
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
-    shift, local = bare(shift), bare(local)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    shift, local = address(shift), address(local)
     while True:
         ticket = take(tickets, 0)
         if ticket >= len(chunks):
@@ -195,12 +197,12 @@ def decode_forests(  # type: ignore[no-untyped-def]
                 for v in range(low, stop):
                     state[v] = _choose(unary, start, slot_start, slot_message, to_variable, to_factor, scratch, v)
             elif p >= turn[c] and is_table[r] == 1:
-                run = local[run_field_start[r] : run_field_start[r + 1]]
-                number = factor_number[run[3] : run[3] + run[0]]
+                run = after(local, run_field_start[r])
+                number = after(factor_number, run[3])
                 _read_rows(run, number, store, scope, state, to_variable, low, stop)
             else:
-                run = local[run_field_start[r] : run_field_start[r + 1]]
-                number = factor_number[run[3] : run[3] + run[0]]
+                run = after(local, run_field_start[r])
+                number = after(factor_number, run[3])
                 while low < stop:
                     high = low + block if low + block < stop else stop
                     kernels[k](run, number, store, weight, constants, to_factor, out, scratch, low, high, target)

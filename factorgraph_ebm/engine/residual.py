@@ -13,7 +13,7 @@ import numpy as np
 
 from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U4, REAL, driver, inlined, kernel
 from factorgraph_ebm.arrays import F64, I64
-from factorgraph_ebm.engine.bare import bare, bare_runs, bare_state, bare_variables
+from factorgraph_ebm.engine.addresses import address, after, of_runs, of_state, of_variables
 from factorgraph_ebm.engine.decoding import locate
 from factorgraph_ebm.engine.driver import FORM, RUNAWAY, RUNS, STATE, VARIABLES
 from factorgraph_ebm.factors.message_kernels import SIGNATURE
@@ -111,14 +111,15 @@ def fire_factors(  # type: ignore[no-untyped-def]
     to_variable, to_factor, out, scratch, shift, firings, tolerance, damping,
 ):  # fmt: skip
     """Fire up to `firings` factors; return the largest priority left (at most `tolerance` when nothing is queued)."""
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    runs = len(run_field_start) - 1
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
-    shift = bare(shift)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    shift = address(shift)
     one = U8(1)
     for _ in range(firings):
         b = 0
@@ -129,9 +130,9 @@ def fire_factors(  # type: ignore[no-untyped-def]
         f = ends[2 * b]
         _remove(bucket, following, preceding, ends, f)
         priority[f] = 0.0
-        r = _run_of(run_field, run_field_start, f)
-        run = run_field[run_field_start[r] : run_field_start[r + 1]]
-        number = factor_number[run[3] : run[3] + run[0]]
+        r = _run_of(run_field, run_field_start, runs, f)
+        run = after(run_field, run_field_start[r])
+        number = after(factor_number, run[3])
         low = U8(f - run[3])
         # All slots at once where one kernel serves them: over many variables its work is mostly common to them.
         first = run_slot[r]
@@ -158,7 +159,7 @@ def fire_factors(  # type: ignore[no-untyped-def]
                 v, v + one, -1,
             )  # fmt: skip
             for i in range(slot_start[v], slot_start[v + one]):
-                other, g, _ = locate(run_field, run_field_start, slot_message[i])
+                other, g, _ = locate(run_field, run_field_start, runs, slot_message[i])
                 number_of = run_field[run_field_start[other] + 3] + np.int64(g)
                 if number_of != f:
                     _raise_priority(priority, bucket, following, preceding, ends, number_of, change, tolerance)
@@ -172,9 +173,9 @@ def fire_factors(  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _run_of(run_field, run_field_start, f):  # type: ignore[no-untyped-def]
+def _run_of(run_field, run_field_start, runs, f):  # type: ignore[no-untyped-def]
     low = 0
-    high = len(run_field_start) - 1
+    high = runs
     while high - low > 1:
         middle = (low + high) // 2
         if run_field[run_field_start[middle] + 3] <= f:
