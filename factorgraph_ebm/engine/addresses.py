@@ -1,8 +1,8 @@
-"""Addresses of arrays, which drivers hand to the kernels that they call through pointers.
+"""Addresses of arrays, which drivers hand to the kernels that they call by address (`_jit.call`).
 
-Through a pointer an array passes as seven words and with a counter of references, an address as one word: a call with
-the ten arrays of a message kernel takes some 5 ns instead of 20, or of 150 where references are counted. Whoever calls
-a driver keeps its arrays alive. A kernel reads `x[i]` of an address as of an array, but an address has no length.
+An array passes as seven words and with a counter of references, an address as one word: a call with the ten arrays of a
+message kernel takes some 5 ns instead of 20, or of 150 where references are counted. Whoever calls a driver keeps its
+arrays alive. A kernel reads `x[i]` of an address as of an array, but an address has no length.
 """
 
 from __future__ import annotations

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import I8, INTEGER, READ_I8, driver, inlined
+from factorgraph_ebm._jit import I8, INTEGER, READ_I8, call, inlined, kernel
 from factorgraph_ebm.engine.addresses import after, of_runs, of_state, of_variables
 from factorgraph_ebm.engine.driver import RUNS, STATE, VARIABLES
-from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
 U8 = np.uint64
 
 
-@driver(SIGNATURE, INTEGER, READ_I8, *VARIABLES, READ_I8, *RUNS, *STATE, INTEGER, INTEGER, I8, INTEGER)
+@kernel(INTEGER, READ_I8, READ_I8, *VARIABLES, READ_I8, *RUNS, *STATE, INTEGER, INTEGER, I8, INTEGER)
 def choose_states(  # type: ignore[no-untyped-def]
     kernels, slot_kernel,
     unary, start, slot_start, slot_split, slot_message, factor_slot,
@@ -58,9 +57,9 @@ def choose_states(  # type: ignore[no-untyped-def]
             r, f, slot = locate(run_field, run_field_start, runs, m)
             run = after(run_field, run_field_start[r])
             number = after(factor_number, run[3])
-            kernels[slot_kernel[factor_slot[r] + slot]](
-                run, number, store, weight, constants, to_factor, out, scratch, f, f + one, slot
-            )
+            call(kernels[slot_kernel[factor_slot[r] + slot]], (
+                run, number, store, weight, constants, to_factor, out, scratch, f, f + one, slot,
+            ))  # fmt: skip
             o = U8(0)
             for t in range(slot):
                 o += U8(run[8 + 4 * t])

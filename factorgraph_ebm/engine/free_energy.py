@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, READ_I8, READ_U4, REAL, SIZE, driver, inlined
+from factorgraph_ebm._jit import F8, READ_I8, READ_U4, REAL, SIZE, call, inlined, kernel
 from factorgraph_ebm.engine.addresses import after, of_runs, of_state, of_variables
 from factorgraph_ebm.engine.driver import RUNS, STATE, VARIABLES
-from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
 U8 = np.uint64
 
 
-@driver(SIGNATURE, REAL, READ_I8, *VARIABLES, READ_U4, READ_U4, *RUNS, *STATE, SIZE, F8, F8)
+@kernel(REAL, READ_I8, READ_I8, *VARIABLES, READ_U4, READ_U4, *RUNS, *STATE, SIZE, F8, F8)
 def add_free_energies(  # type: ignore[no-untyped-def]
     kernels, run_kernel,
     unary, start, slot_start, slot_split, slot_message, scope, variable_sample,
@@ -48,7 +47,9 @@ def add_free_energies(  # type: ignore[no-untyped-def]
         stop = U8(run[0])
         while low < stop:
             high = low + block if low + block < stop else stop
-            kernels[run_kernel[r]](run, number, store, weight, constants, to_factor, out, scratch, low, high, last)
+            call(kernels[run_kernel[r]], (
+                run, number, store, weight, constants, to_factor, out, scratch, low, high, last,
+            ))  # fmt: skip
             for f in range(low, high):
                 sample = variable_sample[scope[run[2] + np.int64(f)]]
                 o = (high - low) * before + (f - low) * k
@@ -83,7 +84,7 @@ def _free_energy(energy, first, k):  # type: ignore[no-untyped-def]
     return least - np.log(total)
 
 
-@driver(SIGNATURE, REAL, READ_I8, *VARIABLES, READ_U4, READ_U4, *RUNS, *STATE, SIZE, F8)
+@kernel(REAL, READ_I8, READ_I8, *VARIABLES, READ_U4, READ_U4, *RUNS, *STATE, SIZE, F8)
 def add_log_partitions(  # type: ignore[no-untyped-def]
     kernels, run_kernel,
     unary, start, slot_start, slot_split, slot_message, scope, variable_sample,
@@ -110,7 +111,9 @@ def add_log_partitions(  # type: ignore[no-untyped-def]
         stop = U8(run[0])
         while low < stop:
             high = low + block if low + block < stop else stop
-            kernels[run_kernel[r]](run, number, store, weight, constants, to_factor, out, scratch, low, high, last)
+            call(kernels[run_kernel[r]], (
+                run, number, store, weight, constants, to_factor, out, scratch, low, high, last,
+            ))  # fmt: skip
             for f in range(low, high):
                 o = (high - low) * before + (f - low) * k
                 m = U8(run[8 + 4 * last + 2]) + f * k

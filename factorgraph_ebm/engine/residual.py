@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U4, REAL, driver, inlined, kernel
+from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U4, REAL, call, inlined, kernel, measure
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.engine.addresses import address, after, of_runs, of_state, of_variables
 from factorgraph_ebm.engine.decoding import locate
 from factorgraph_ebm.engine.driver import FORM, RUNAWAY, RUNS, STATE, VARIABLES
-from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
 U8 = np.uint64
 BUCKETS = 64
@@ -100,8 +99,8 @@ def _raise_priority(priority, bucket, following, preceding, ends, f, change, tol
     ends[2 * b + 1] = f
 
 
-@driver(
-    SIGNATURE, REAL, *FORM, READ_I8, READ_I8, F8, I8, I8, I8, I8, READ_U4, *VARIABLES, *RUNS, *STATE, F8,
+@kernel(
+    REAL, READ_I8, *FORM, READ_I8, READ_I8, F8, I8, I8, I8, I8, READ_U4, *VARIABLES, *RUNS, *STATE, F8,
     INTEGER, REAL, REAL,
 )  # fmt: skip
 def fire_factors(  # type: ignore[no-untyped-def]
@@ -140,24 +139,24 @@ def fire_factors(  # type: ignore[no-untyped-def]
         for slot in range(1, run[1]):
             alike = alike and slot_kernel[first + slot] == slot_kernel[first]
         if alike:
-            kernels[slot_kernel[first]](
-                run, number, store, weight, constants, to_factor, out, scratch, low, low + one, -1
-            )
+            call(kernels[slot_kernel[first]], (
+                run, number, store, weight, constants, to_factor, out, scratch, low, low + one, -1,
+            ))  # fmt: skip
         for slot in range(run[1]):
             if not alike:
-                kernels[slot_kernel[first + slot]](
-                    run, number, store, weight, constants, to_factor, out, scratch, low, low + one, slot
-                )
-            change = keep[0](run, out, to_variable, shift, low, low + one, slot, damping)
+                call(kernels[slot_kernel[first + slot]], (
+                    run, number, store, weight, constants, to_factor, out, scratch, low, low + one, slot,
+                ))  # fmt: skip
+            change = measure(keep, (run, out, to_variable, shift, low, low + one, slot, damping))
             if change != change or RUNAWAY < change < np.inf:
                 return change
             if change <= 0.0:
                 continue
             v = U8(scope[run[2] + slot * run[0] + np.int64(low)])
-            send[0](
+            call(send, (
                 unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift,
                 v, v + one, -1,
-            )  # fmt: skip
+            ))  # fmt: skip
             for i in range(slot_start[v], slot_start[v + one]):
                 other, g, _ = locate(run_field, run_field_start, runs, slot_message[i])
                 number_of = run_field[run_field_start[other] + 3] + np.int64(g)
