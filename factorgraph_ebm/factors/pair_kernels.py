@@ -17,19 +17,10 @@ import numpy as np
 from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.factors.elementary import exp_minus, minus_log
 from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
+from factorgraph_ebm.factors.pair_weights import pair_weights, sides, weigh_pairs
 from factorgraph_ebm.factors.table_kernels import table_forbids, table_mixed
 
 U8 = np.uint64
-
-
-@inlined
-def _sides(run, slot):  # type: ignore[no-untyped-def]
-    """For messages to a slot: states and stride of the other slot and of this one, start of its rows, table offset."""
-    if slot == 0 and run[7] > 0:  # the mirror
-        return U8(run[12]), U8(run[8]), U8(run[8]), U8(1), U8(run[14]), U8(run[7])
-    if slot == 0:
-        return U8(run[12]), U8(run[13]), U8(run[8]), U8(run[9]), U8(run[14]), U8(0)
-    return U8(run[8]), U8(run[9]), U8(run[12]), U8(run[13]), U8(run[10]), U8(0)
 
 
 @kernel(*SIGNATURE)
@@ -37,7 +28,7 @@ def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low
     n = high - low
     base = U8(0)
     for slot in range(2):
-        kf, sf, kt, st, m, mirror = _sides(run, slot)
+        kf, sf, kt, st, m, mirror = sides(run, slot)
         if is_target(slot, target):
             if kf == U8(2) and kt == U8(2):
                 m += U8(2) * low
@@ -168,11 +159,11 @@ def pair_sum(run, number, store, weight, constants, to_factor, out, scratch, low
     n = high - low
     base = U8(0)
     for slot in range(2):
-        kf, sf, kt, st, m, mirror = _sides(run, slot)
+        kf, sf, kt, st, m, mirror = sides(run, slot)
         if is_target(slot, target):
             for i in range(n * kf):
                 scratch[i] = exp_minus(to_factor[m + low * kf + i])
-            _weigh(run, number, weight, scratch, U8(0), out, base, low, n, slot)
+            weigh_pairs(run, number, weight, scratch, U8(0), out, base, low, n, slot)
             doubtful = False
             for i in range(n * kt):
                 if not SMALLEST < out[base + i] < LARGEST:
@@ -195,74 +186,6 @@ def pair_sum(run, number, store, weight, constants, to_factor, out, scratch, low
 
 
 @inlined
-def _weigh(run, number, weight, x, m, out, base, low, n, slot):  # type: ignore[no-untyped-def]
-    """out(f, j) = sum over i of W(i, j) x(f, i) for n factors from `low` on; rows of x from element m on."""
-    kf, sf, kt, st, _, mirror = _sides(run, slot)
-    if kf == U8(2) and kt == U8(2):
-        for f in range(n):
-            t = U8(run[4]) if run[4] >= 0 else number[low + f]
-            p, q = x[m + U8(2) * f], x[m + U8(2) * f + U8(1)]
-            out[base + U8(2) * f] = weight[t] * p + weight[t + sf] * q
-            out[base + U8(2) * f + U8(1)] = weight[t + st] * p + weight[t + sf + st] * q
-        return
-    if st != U8(1):
-        for f in range(n):
-            t = U8(run[4]) if run[4] >= 0 else number[low + f]
-            o = base + f * kt
-            for j in range(kt):
-                out[o + j] = 0.0
-            for i in range(kf):
-                a = x[m + f * kf + i]
-                e = t + i * sf
-                for j in range(kt):
-                    out[o + j] += weight[e + j * st] * a
-        return
-    # Two factors of a shared table at a time: each row of it is read once for both.
-    paired = (n & ~U8(1)) if run[4] >= 0 else U8(0)
-    rest = kf & U8(3)
-    for f in range(U8(0), paired, U8(2)):
-        t = mirror + U8(run[4])
-        o, p = base + f * kt, base + (f + U8(1)) * kt
-        y, z = m + f * kf, m + (f + U8(1)) * kf
-        for j in range(kt):
-            out[o + j] = 0.0
-            out[p + j] = 0.0
-        for i in range(rest):
-            a, b = x[y + i], x[z + i]
-            e = t + i * sf
-            for j in range(kt):
-                out[o + j] += weight[e + j] * a
-                out[p + j] += weight[e + j] * b
-        for i in range(rest, kf, U8(4)):
-            a0, a1, a2, a3 = x[y + i], x[y + i + U8(1)], x[y + i + U8(2)], x[y + i + U8(3)]
-            b0, b1, b2, b3 = x[z + i], x[z + i + U8(1)], x[z + i + U8(2)], x[z + i + U8(3)]
-            e0 = t + i * sf
-            e1, e2, e3 = e0 + sf, e0 + U8(2) * sf, e0 + U8(3) * sf
-            for j in range(kt):
-                w0, w1, w2, w3 = weight[e0 + j], weight[e1 + j], weight[e2 + j], weight[e3 + j]
-                out[o + j] += (w0 * a0 + w1 * a1) + (w2 * a2 + w3 * a3)
-                out[p + j] += (w0 * b0 + w1 * b1) + (w2 * b2 + w3 * b3)
-    for f in range(paired, n):
-        t = mirror + (U8(run[4]) if run[4] >= 0 else number[low + f])
-        o, y = base + f * kt, m + f * kf
-        for j in range(kt):
-            out[o + j] = 0.0
-        for i in range(rest):
-            a = x[y + i]
-            e = t + i * sf
-            for j in range(kt):
-                out[o + j] += weight[e + j] * a
-        for i in range(rest, kf, U8(4)):
-            a0, a1, a2, a3 = x[y + i], x[y + i + U8(1)], x[y + i + U8(2)], x[y + i + U8(3)]
-            e0 = t + i * sf
-            e1, e2, e3 = e0 + sf, e0 + U8(2) * sf, e0 + U8(3) * sf
-            for j in range(kt):
-                out[o + j] += (weight[e0 + j] * a0 + weight[e1 + j] * a1) + (
-                    weight[e2 + j] * a2 + weight[e3 + j] * a3
-                )
-
-
-@inlined
 def _soft_minimum(store, t, stride, k, x, m):  # type: ignore[no-untyped-def]
     """-log sum over i of exp(-(store[t + i stride] + x[m + i])), shifted by its smallest term."""
     lowest = np.inf
@@ -275,17 +198,6 @@ def _soft_minimum(store, t, stride, k, x, m):  # type: ignore[no-untyped-def]
     for i in range(k):
         total += np.exp(lowest - (store[t + i * stride] + x[m + i]))
     return lowest - np.log(total)
-
-
-@kernel(*SIGNATURE)
-def pair_weights(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
-    n = high - low
-    base = U8(0)
-    for slot in range(2):
-        kf, _, kt, _, m, _ = _sides(run, slot)
-        if is_target(slot, target):
-            _weigh(run, number, weight, to_factor, m + low * kf, out, base, low, n, slot)
-        base += n * kt
 
 
 @inlined

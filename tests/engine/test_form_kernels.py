@@ -23,7 +23,7 @@ from factorgraph_ebm.inference.passing import weights
 
 # Pairs of two states each have no mirrors: their kernels read all four numbers anyway.
 PAIRS = [(1, 1), (1, 4), (3, 1), (2, 2), (2, 3), (5, 2), (3, 3), (4, 4), (6, 7), (7, 16), (45, 16)]
-TRIPLES = [(2, 2, 2), (1, 3, 2), (3, 1, 1), (2, 3, 4), (4, 5, 4), (7, 2, 6), (3, 16, 5)]
+TRIPLES = [(2, 2, 2), (1, 3, 2), (3, 1, 1), (2, 3, 4), (4, 4, 4), (4, 5, 4), (7, 2, 6), (3, 16, 5)]
 SIZES = [1, 2, 3, 257]
 LAYOUTS = ["plain", "transposed"]
 NAN = np.nan
