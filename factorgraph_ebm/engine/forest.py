@@ -18,6 +18,7 @@ from factorgraph_ebm._jit import (
     FUNCTION,
     I8,
     NOTHING,
+    READ_F8,
     READ_I8,
     READ_U1,
     READ_U4,
@@ -39,6 +40,14 @@ U8 = np.uint64
 
 JOIN = (NOTHING, AT_F8, AT_U8, AT_U4, AT_U8, AT_F8, AT_F8, AT_F8, SIZE, SIZE)
 "unary, start, slot_start, slot_message, to_variable, probability, free_energy (V,), low, high"
+
+WEIGH = (NOTHING, AT_F8, AT_U8, AT_F8, AT_F8, SIZE, SIZE)
+"energy, start, unary, least (V,), low, high"
+
+
+@kernel(*WEIGH)
+def keep_unaries(energy, start, unary, least, low, high):  # type: ignore[no-untyped-def]
+    """Unary energies are what messages in energies are made of."""
 
 
 @kernel(*JOIN)
@@ -90,19 +99,20 @@ BLOCKS = (READ_I8, READ_I8, READ_I8, READ_I8)
 
 
 @kernel(
-    REAL, READ_I8, *FORM, FUNCTION, *STEPS, READ_I8, READ_I8, *BLOCKS, READ_U8, READ_I8, I8,
-    *VARIABLES, *RUNS, READ_U4, READ_U4, *STATE, F8, I8, SIZE, F8, F8, F8,
+    REAL, READ_I8, *FORM, FUNCTION, FUNCTION, *STEPS, READ_I8, READ_I8, *BLOCKS, READ_U8, READ_I8, I8,
+    *VARIABLES, *RUNS, READ_U4, READ_U4, *STATE, F8, I8, SIZE, READ_F8, F8, F8, F8, F8,
 )  # fmt: skip
 def solve_forests(  # type: ignore[no-untyped-def]
-    kernels, send, keep, join, step_kernel, step_run, step_low, step_high, step_target, chunk_start, turn,
+    kernels, send, keep, join, weigh, step_kernel, step_run, step_low, step_high, step_target, chunk_start, turn,
     block_start, block_run, block_low, block_high, chunk_variable, chunks, tickets,
     unary, start, slot_start, slot_split, slot_message,
     run_field, run_field_start, factor_number, constants, store, weight, scope, variable_sample,
-    to_variable, to_factor, out, scratch, shift, local, block, probability, variable_free, free_energy,
+    to_variable, to_factor, out, scratch, shift, local, block, energy, least, probability, variable_free, free_energy,
 ):  # fmt: skip
     """Probabilities and free energies of the samples of these chunks; threads share the chunks.
 
     `turn[c]` is the first step of chunk c that goes down. `slot_message` says where rows lie in the chunk's own space.
+    In forms that weigh, the unary weights and then the probabilities of a chunk lie in one place.
     """
     unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
@@ -113,6 +123,7 @@ def solve_forests(  # type: ignore[no-untyped-def]
     to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
     shift, local = address(shift), address(local)
     probability, variable_free, free_energy = address(probability), address(variable_free), address(free_energy)
+    energy, least = address(energy), address(least)
     while True:
         ticket = take(tickets, 0)
         if ticket >= len(chunks):
@@ -121,6 +132,7 @@ def solve_forests(  # type: ignore[no-untyped-def]
         place_messages(
             run_field, run_field_start, block_run, block_low, block_high, block_start[c], block_start[c + 1], local
         )
+        call(weigh, (energy, start, probability, least, chunk_variable[c], chunk_variable[c + 1]))
         for p in range(chunk_start[c], chunk_start[c + 1]):
             upward = p < turn[c]
             k, r, target = step_kernel[p], step_run[p], step_target[p]

@@ -19,6 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import AT_F8, AT_I8, INTEGER, REAL, SIZE, inlined, kernel
+from factorgraph_ebm.factors.elementary import minus_log
 from factorgraph_ebm.factors.extremes import bits, least_of, of_bits
 from factorgraph_ebm.factors.message_kernels import is_target
 
@@ -121,6 +122,88 @@ def total_of(x, first, k):  # type: ignore[no-untyped-def]
     return (a + b) + (c + d)
 
 
+@inlined
+def is_kept(x):  # type: ignore[no-untyped-def]
+    """Whether a weight is zero or large enough to be multiplied with; NaN is neither."""
+    return (x == 0.0) | (x >= SMALLEST)
+
+
+@inlined
+def _store_fours(out, o, to_variable, m, n, damping, largest):  # type: ignore[no-untyped-def]
+    """n rows of four weights, in registers; `largest` is the largest ratio of new and former so far, as bits."""
+    one, two, three = U8(1), U8(2), U8(3)
+    go = 1.0 - damping
+    for _ in range(n):
+        a, b, c, d = out[o], out[o + one], out[o + two], out[o + three]
+        p, q, r, s = to_variable[m], to_variable[m + one], to_variable[m + two], to_variable[m + three]
+        total = (a + b) + (c + d)
+        scale = 1.0 / total if total != 0.0 else 0.0
+        a, b, c, d = a * scale, b * scale, c * scale, d * scale
+        if not (is_kept(a) & is_kept(b) & is_kept(c) & is_kept(d)):
+            a, b, c, d = np.nan, np.nan, np.nan, np.nan
+        # Quotients cost as much as all the rest: they are made only where one may be the largest.
+        bound = of_bits(largest)
+        if not (_within(a, p, bound) & _within(b, q, bound) & _within(c, r, bound) & _within(d, s, bound)):
+            largest = max(largest, max(max(_ratio(a, p), _ratio(b, q)), max(_ratio(c, r), _ratio(d, s))))
+        if damping > 0.0:
+            a, b = 0.0 if a == 0.0 else damping * p + go * a, 0.0 if b == 0.0 else damping * q + go * b
+            c, d = 0.0 if c == 0.0 else damping * r + go * c, 0.0 if d == 0.0 else damping * s + go * d
+        to_variable[m], to_variable[m + one], to_variable[m + two], to_variable[m + three] = a, b, c, d
+        o += U8(4)
+        m += U8(4)
+    return largest
+
+
+@inlined
+def _store_once(out, o, to_variable, m, n, k, shift, shifted):  # type: ignore[no-untyped-def]
+    """n rows that have no former ones, in one walk over each; where `shifted`, their energies go to `shift`."""
+    one = U8(1)
+    for f in range(n):
+        a, b, c, d = 0.0, 0.0, 0.0, 0.0
+        whole = k & ~U8(3)
+        for i in range(o, o + whole, U8(4)):
+            a += out[i]
+            b += out[i + one]
+            c += out[i + U8(2)]
+            d += out[i + U8(3)]
+        for i in range(o + whole, o + k):
+            a += out[i]
+        total = (a + b) + (c + d)
+        scale = 1.0 / total if total != 0.0 else 0.0
+        lost = I8_(0)
+        for s in range(k):
+            x = out[o + s] * scale
+            to_variable[m + s] = x
+            lost += I8_(0) if is_kept(x) else I8_(1)
+        if lost > 0:
+            for s in range(k):
+                to_variable[m + s] = np.nan
+        if shifted:
+            shift[f] = total
+        o += k
+        m += k
+    if shifted:
+        for f in range(n):
+            shift[f] = energy_of(shift[f])
+
+
+@inlined
+def energy_of(weight):  # type: ignore[no-untyped-def]
+    """-log, +inf for zero; NaN, which says that digits were lost, stays."""
+    found = minus_log(weight if weight > 0.0 else 1.0)
+    return found if weight > 0.0 else (np.inf if weight == 0.0 else np.nan)
+
+
+@inlined
+def _within(x, former, bound):  # type: ignore[no-untyped-def]
+    return (x <= former * bound) & (former <= x * bound)
+
+
+@inlined
+def _ratio(x, former):  # type: ignore[no-untyped-def]
+    return bits(1.0 if x == former else (x / former if x > former else former / x))
+
+
 @kernel(*STORE)
 def store_weights(run, out, to_variable, shift, low, high, target, damping):  # type: ignore[no-untyped-def]
     """Rows of weights, of sum 1; a row of zeros says that every state is forbidden, and stays."""
@@ -133,36 +216,34 @@ def store_weights(run, out, to_variable, shift, low, high, target, damping):  # 
             o += n * k
             continue
         m = U8(run[8 + 4 * slot + 2]) + low * k
-        for f in range(n):
+        if damping < 0.0:
+            _store_once(out, o, to_variable, m, n, k, shift, target >= 0)
+            o += n * k
+            continue
+        if k == U8(4):
+            largest = _store_fours(out, o, to_variable, m, n, damping, largest)
+            o += n * k
+            continue
+        for _ in range(n):
             total = total_of(out, o, k)
             scale = 1.0 / total if total != 0.0 else 0.0
-            if damping < 0.0 and target >= 0:
-                shift[f] = -np.log(total)
             lost = I8_(0)
             for s in range(k):
                 x = out[o + s] * scale
                 out[o + s] = x
-                lost += I8_(0) if x == 0.0 or x >= SMALLEST else I8_(1)
+                lost += I8_(0) if is_kept(x) else I8_(1)
             if lost > 0:
                 for s in range(k):
                     out[o + s] = np.nan
-            if damping < 0.0:
-                for s in range(k):
-                    to_variable[m + s] = out[o + s]
-            else:
+            for s in range(k):
+                largest = max(largest, _ratio(out[o + s], to_variable[m + s]))
+            if damping > 0.0:
                 for s in range(k):
                     x = out[o + s]
-                    former = to_variable[m + s]
-                    ratio = 1.0 if x == former else (x / former if x > former else former / x)
-                    b = bits(ratio)
-                    largest = b if b > largest else largest
-                if damping > 0.0:
-                    for s in range(k):
-                        x = out[o + s]
-                        to_variable[m + s] = 0.0 if x == 0.0 else damping * to_variable[m + s] + (1.0 - damping) * x
-                else:
-                    for s in range(k):
-                        to_variable[m + s] = out[o + s]
+                    to_variable[m + s] = 0.0 if x == 0.0 else damping * to_variable[m + s] + (1.0 - damping) * x
+            else:
+                for s in range(k):
+                    to_variable[m + s] = out[o + s]
             o += k
             m += k
     return np.log(of_bits(largest))

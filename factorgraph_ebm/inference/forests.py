@@ -59,8 +59,9 @@ class Forests:
         free_energy = np.zeros(len(compiled.sample_chunk))
         variable_free = np.zeros(len(compiled.variable_cell))
         tail = compiled.scope, compiled.variable_sample
-        out = probability, variable_free, free_energy
-        self._run(solve_forests, (self.passing.join_kernel.address,), tail, out)
+        out = self.passing.energy, self.passing.least, probability, variable_free, free_energy
+        pointed = self.passing.join_kernel.address, self.passing.weigh_kernel.address
+        self._run(solve_forests, pointed, tail, out)
         return probability, free_energy, variable_free
 
     def states(self, state: I64) -> None:

@@ -17,14 +17,14 @@ from typing import ClassVar
 import numpy as np
 
 from factorgraph_ebm import arrays as a
-from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U8, Kernel, kernel
+from factorgraph_ebm._jit import F8, NOTHING, READ_F8, Kernel, kernel
 from factorgraph_ebm.arrays import F64, I64, Bool, Messages, Numbers
 from factorgraph_ebm.compiler.layout import Layout, sizes, variable_chunks
 from factorgraph_ebm.compiler.schedules import Operators
 from factorgraph_ebm.engine.binary import join_differences, join_odds, send_differences, send_odds
 from factorgraph_ebm.engine.free_energy import add_log_partitions
 from factorgraph_ebm.engine.messages import SMALLEST, store_differences, store_odds, store_weights
-from factorgraph_ebm.engine.weights import join_weights, send_weights
+from factorgraph_ebm.engine.weights import join_weights, send_weights, weigh_unaries
 from factorgraph_ebm.factors.elementary import exp_minus
 from factorgraph_ebm.inference.mirrors import Read, add_columns, add_mirrors, read_part
 from factorgraph_ebm.inference.passing import Passing
@@ -41,21 +41,6 @@ def weigh(energy, weight):  # type: ignore[no-untyped-def]
         weight[i] = w if (w >= SMALLEST and w <= 1.0 / SMALLEST) or e == np.inf else np.nan
 
 
-@kernel(NOTHING, READ_F8, READ_U8, F8, F8)
-def weigh_rows(energy, start, weight, least):  # type: ignore[no-untyped-def]
-    """exp(least - energy) by row; `least` is 0 for a row of which every state is forbidden."""
-    for v in range(len(start) - 1):
-        low = np.inf
-        for s in range(start[v], start[v + 1]):
-            low = energy[s] if energy[s] < low else low
-        low = low if low < np.inf else 0.0
-        least[v] = low
-        for s in range(start[v], start[v + 1]):
-            e = energy[s] - low
-            w = exp_minus(e)
-            weight[s] = w if w >= SMALLEST or e == np.inf else np.nan
-
-
 class Weights(Passing):
     """Rows of weights. Unary energies enter less the least of each variable."""
 
@@ -63,14 +48,15 @@ class Weights(Passing):
     send_kernel: ClassVar[Kernel] = send_weights
     keep_kernel: ClassVar[Kernel] = store_weights
     join_kernel: ClassVar[Kernel] = join_weights
+    weigh_kernel: ClassVar[Kernel] = weigh_unaries
     neutral: ClassVar[float] = 1.0
 
     def _lay_out(self, numbers: Numbers, repeated: bool) -> None:
         compiled = self.compiled
         self.message_size = compiled.message_size
+        self.energy = numbers.unary
         self.least = np.empty(len(compiled.variable_cell))
-        self.unary = np.empty(len(numbers.unary))
-        weigh_rows(numbers.unary, compiled.variable_start, self.unary, self.least)
+        self.unary = np.empty(len(numbers.unary))  # weighed before messages are sent; forests do it chunk by chunk
         self.store = np.zeros(0)
         read = read_part(numbers.store, self.layout)
         weight = np.empty(len(read.store))
@@ -83,6 +69,10 @@ class Weights(Passing):
         self.runs = (
             field, compiled.run_field_start, number, compiled.constants, self.store, self.weight,
         )  # fmt: skip
+
+    def take(self, to_variable: F64) -> None:
+        weigh_unaries(self.energy, self.compiled.variable_start, self.unary, self.least, 0, len(self.least))
+        super().take(to_variable)
 
     def of_energies(self, messages: F64) -> F64:
         weight = np.empty(len(messages))

@@ -17,7 +17,7 @@ from factorgraph_ebm.compiler.schedules import WIDEST, Operators
 from factorgraph_ebm.engine.bounds import add_lower_bounds
 from factorgraph_ebm.engine.decoding import choose_states
 from factorgraph_ebm.engine.driver import run_steps
-from factorgraph_ebm.engine.forest import join_energies
+from factorgraph_ebm.engine.forest import join_energies, keep_unaries
 from factorgraph_ebm.engine.free_energy import add_free_energies
 from factorgraph_ebm.engine.messages import store_energies
 from factorgraph_ebm.engine.residual import Queue, fire_factors
@@ -54,6 +54,7 @@ class Passing:
     send_kernel: ClassVar[Kernel] = send_to_factors
     keep_kernel: ClassVar[Kernel] = store_energies
     join_kernel: ClassVar[Kernel] = join_energies
+    weigh_kernel: ClassVar[Kernel] = keep_unaries
     neutral: ClassVar[float] = 0.0
 
     def __init__(
@@ -93,7 +94,8 @@ class Passing:
         """Prepare the numbers, and the arrays that say where rows of messages lie."""
         compiled = self.compiled
         self.message_size = compiled.message_size
-        self.unary = numbers.unary
+        self.unary = self.energy = numbers.unary
+        self.least = np.zeros(0)
         self.store, field, number = add_mirrors(read_part(numbers.store, self.layout), self.layout, repeated)
         sums = any(k.name.endswith(("sum", "mixed")) for k in self.operators.kernels)
         self.weight = weights(self.store) if sums else np.zeros(0)

@@ -142,11 +142,12 @@ def test_weights(widths, target, damping, zeros, rng):
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.4])
+@pytest.mark.parametrize("states", [3, 4])
 @pytest.mark.parametrize("store", [store_energies, store_weights])
-def test_a_state_newly_forbidden_is_so_at_once(store, damping):
-    new, former = (np.array([[0.0, INF, 1.0]]), np.zeros((1, 3)))
+def test_a_state_newly_forbidden_is_so_at_once(store, states, damping):
+    new, former = np.array([[0.0, INF, 1.0, 2.0][:states]]), np.zeros((1, states))
     if store is store_weights:
-        new, former = np.exp(-new), np.exp(-former) / 3
+        new, former = shares(np.exp(-new)), shares(np.exp(-former))
     rows = Rows([new], [former])
     change, _ = rows.store(store, ALL, damping)
     assert change == INF
@@ -154,8 +155,10 @@ def test_a_state_newly_forbidden_is_so_at_once(store, damping):
 
 
 @pytest.mark.parametrize("damping", [ONCE, 0.0, 0.4])
-def test_weights_too_small_to_keep_are_lost_with_their_row(damping):
+@pytest.mark.parametrize("more", [0, 2])
+def test_weights_too_small_to_keep_are_lost_with_their_row(more, damping):
     raw = np.array([[1.0, 1.01 * SMALLEST], [1.0, 0.99 * SMALLEST], [NAN, 1.0], [1.0, 0.0], [0.0, 0.0], [5.0, 5.0]])
+    raw = np.hstack([np.zeros((6, more)), raw])
     rows = Rows([raw], [np.full(raw.shape, 0.5)])
     change, _ = rows.store(store_weights, ALL, damping)
     np.testing.assert_array_equal(np.isnan(rows.rows(0)).all(axis=1), [False, True, True, False, False, False])
