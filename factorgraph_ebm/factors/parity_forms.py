@@ -49,10 +49,12 @@ def parity_odds(run, number, store, weight, constants, to_factor, out, scratch, 
         b = a + n
         if is_target(I8(s), target):
             o = s * n
+            below = o + arity * n
             for f in range(n):
                 even, odd = scratch[f], scratch[n + f]
                 p, q = scratch[a + f], scratch[b + f]
-                out[o + f] = (p * odd + q * even) / (p * even + q * odd)
+                out[o + f] = p * odd + q * even
+                out[below + f] = p * even + q * odd
         for f in range(n):
             r = to_factor[m + f]
             even, odd = scratch[f], scratch[n + f]
