@@ -83,8 +83,8 @@ def limits(moment: float, n: int = 512) -> Limits:
 def single_numbers(problem: problems.Problem, flops: float, divisions: float) -> Cost:
     """Odds or differences, flooding: rows are one number, own tables are four columns read once for two messages."""
     table = 0.0 if problem.shared else 16.0
-    held = problem.messages * (2 * 8 + 8 + table) + len(problem.unary) * (8 + 8)
-    return Cost(52.0 + table, flops, divisions, held)
+    held = problem.messages * (2 * 8 + table) + len(problem.unary) * 8
+    return Cost(42.0 + table, flops, divisions, held)
 
 
 def weights(problem: problems.Problem) -> Cost:
@@ -132,10 +132,10 @@ def works(chosen: argparse.Namespace, moment: float) -> dict[str, tuple[Callable
     potts, chains = problems.grid(size // 2, 16, "Potts"), problems.chains(chosen.chains, 26)
     return {
         "odds, 2 states, own tables, flooding": (
-            lambda: on_grid(own, moment, minimize=False, **flooding), single_numbers(own, 18.0, 3.0)
+            lambda: on_grid(own, moment, minimize=False, **flooding), single_numbers(own, 22.0, 2.0)
         ),
         "odds, 2 states, one table, flooding": (
-            lambda: on_grid(shared, moment, minimize=False, **flooding), single_numbers(shared, 18.0, 3.0)
+            lambda: on_grid(shared, moment, minimize=False, **flooding), single_numbers(shared, 22.0, 2.0)
         ),
         "differences, 2 states, own tables, flooding": (
             lambda: on_grid(own, moment, minimize=True, **flooding), single_numbers(own, 13.0, 0.0)

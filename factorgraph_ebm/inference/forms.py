@@ -21,13 +21,13 @@ from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U8, Kernel, kernel
 from factorgraph_ebm.arrays import F64, I64, Bool, Messages, Numbers
 from factorgraph_ebm.compiler.layout import Layout, sizes, variable_chunks
 from factorgraph_ebm.compiler.schedules import Operators
-from factorgraph_ebm.engine.binary import join_differences, join_odds, send_differences, send_odds
+from factorgraph_ebm.engine.binary import LONG, join_differences, join_odds, measure_rows, send_differences, send_odds
 from factorgraph_ebm.engine.free_energy import add_log_partitions
 from factorgraph_ebm.engine.messages import SMALLEST, store_differences, store_odds, store_weights
 from factorgraph_ebm.engine.weights import join_weights, send_weights
 from factorgraph_ebm.factors.elementary import exp_minus
 from factorgraph_ebm.inference.mirrors import Read, add_columns, add_mirrors, read_part
-from factorgraph_ebm.inference.passing import Passing
+from factorgraph_ebm.inference.passing import Passing, Workspace
 
 U8 = np.uint64
 
@@ -175,13 +175,19 @@ class _Binary(Passing):
         self.message = np.flatnonzero(np.concatenate(binary))
         message_at = np.zeros(compiled.message_size, np.uint64)
         message_at[row_start] = np.arange(at)
-        self.variables = (
-            self.unary, np.arange(len(start), dtype=np.uint64), compiled.variable_slot_start,
-            compiled.variable_slot_split, message_at[compiled.slot_message],
-        )  # fmt: skip
+        slots = compiled.variable_slot_start, compiled.variable_slot_split, message_at[compiled.slot_message]
+        alike = np.empty(len(first), np.uint64)
+        measure_rows(*slots, alike)
+        self.variables = (self.unary, alike, *slots)
         self.runs = (
             field, compiled.run_field_start, read.number, compiled.constants, self.store, self.weight,
         )  # fmt: skip
+
+    def _make_room(self) -> None:
+        super()._make_room()
+        out, scratch = self._room
+        self._room = out, max(scratch, 2 * LONG)
+        self.spaces = [Workspace(*self._room)]
 
     def likeliest(self, state: I64, chunks: Sequence[int]) -> None:
         unary, _, slot_start, _, slot_message = self.variables

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from factorgraph_ebm.arrays import ALL
-from factorgraph_ebm.engine.binary import join_differences, join_odds, send_differences, send_odds
+from factorgraph_ebm.engine.binary import LONG, join_differences, join_odds, measure_rows, send_differences, send_odds
 from factorgraph_ebm.engine.messages import SMALLEST
 from factorgraph_ebm.engine.weights import join_weights, send_weights
 
@@ -45,8 +45,10 @@ class Star:
         n = len(self.widths)
         to_factor, shift = np.full(len(self.to_variable), NAN), np.full(n, NAN)
         high = n if high is None else high
+        # Messages lie apart: where they are single numbers, each variable is a row of its own.
+        start = self.start if kernel is send_weights else np.ones(n, np.uint64)
         kernel(
-            self.unary, self.start, self.slot_start, self.slot_split, self.slot_message, self.to_variable, to_factor,
+            self.unary, start, self.slot_start, self.slot_split, self.slot_message, self.to_variable, to_factor,
             np.full(max(self.widths), NAN), shift[low:], low, high, target,
         )  # fmt: skip
         return to_factor, shift
@@ -242,3 +244,54 @@ def test_only_the_range_asked_for_is_sent(send, draw, rng):
                 np.testing.assert_array_equal(star.row(some, v, i), star.row(whole, v, i))
             else:
                 assert np.isnan(star.row(some, v, i)).all()
+
+
+class Stretch:
+    """Variables of `degree` slots, `split` below, the messages of each beside those of the last; then two apart."""
+
+    def __init__(self, rng, n, degree, split, draw):
+        self.n = n
+        self.slot_start = np.append(np.arange(n + 2) * degree, (n + 2) * degree + 1).astype(np.uint32)
+        self.slot_split = self.slot_start[:-1] + np.append(np.full(n + 1, split), 1).astype(np.uint32)
+        first = rng.permutation(degree) * (n + 9)
+        row = (first + np.arange(n + 2)[:, None]).ravel()
+        row[-degree:] += 3
+        self.slot_message = np.append(row, degree * (n + 9)).astype(np.uint64)
+        self.to_variable = np.full(degree * (n + 9) + 1, NAN)
+        self.to_variable[self.slot_message.astype(int)] = draw(rng, len(self.slot_message))
+        self.unary = draw(rng, n + 2)
+        self.row = np.zeros(n + 2, np.uint64)
+        measure_rows(self.slot_start, self.slot_split, self.slot_message, self.row)
+
+    def send(self, kernel, row, target, low, high):
+        to_factor = np.full(len(self.to_variable), NAN)
+        kernel(
+            self.unary, row, self.slot_start, self.slot_split, self.slot_message, self.to_variable, to_factor,
+            np.full(2 * LONG, NAN), np.zeros(0), low, high, target,
+        )  # fmt: skip
+        return to_factor
+
+
+@pytest.mark.parametrize("send, draw", [(send_odds, odds), (send_odds, extreme_odds), (send_differences, certain)])
+@pytest.mark.parametrize("degree", [1, 2, 3, 4, 5, 8])
+def test_rows_of_variables_are_sent_as_each_of_them(degree, send, draw, rng):
+    for n in (1, 7, 8, 9, 50, LONG + 13):
+        for split in {0, degree // 2, degree - 1, degree}:
+            stretch = Stretch(rng, n, degree, split, draw)
+            np.testing.assert_array_equal(stretch.row, [*range(n + 1, 0, -1), 1])
+            alone = np.ones(n + 2, np.uint64)
+            for target in (ALL, BELOW, ABOVE):
+                for low, high in [(0, n + 2), (n // 3, n), (n // 2, n // 2)]:
+                    found = stretch.send(send, stretch.row, target, low, high)
+                    np.testing.assert_array_equal(found, stretch.send(send, alone, target, low, high))
+
+
+def test_rows_end_where_variables_differ():
+    """In degree, in which slots come before the split, or in where a message lies; without messages there is no row."""
+    degree, split = np.array([0, 0, 2, 2, 2, 2, 1, 1]), np.array([0, 0, 1, 1, 1, 2, 1, 1])
+    slot_start = np.append(0, np.cumsum(degree)).astype(np.uint32)
+    message = np.array([0, 20, 1, 21, 2, 22, 3, 23, 4, 6], np.uint64)
+    row = np.zeros(8, np.uint64)
+    measure_rows(slot_start, slot_start[:-1] + split.astype(np.uint32), message, row)
+    np.testing.assert_array_equal(row, [1, 1, 3, 2, 1, 1, 1, 1])
+    measure_rows(np.zeros(1, np.uint32), np.zeros(0, np.uint32), np.zeros(0, np.uint64), row[:0])
