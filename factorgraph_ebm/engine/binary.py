@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U4, READ_U8, SIZE, inlined, kernel
+from factorgraph_ebm._jit import F8, I8, NOTHING, READ_F8, READ_I8, READ_U4, READ_U8, SIZE, inlined, kernel
 from factorgraph_ebm._jit import U8 as U8S
-from factorgraph_ebm.engine.messages import SMALLEST
+from factorgraph_ebm.engine.messages import FAR, SMALLEST
 from factorgraph_ebm.engine.variables import SEND
 
 U8 = np.uint64
@@ -241,3 +241,60 @@ def join_differences(unary, slot_start, slot_message, to_variable, belief, low, 
         for i in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):
             p += to_variable[slot_message[i]]
         belief[v - low] = p
+
+
+@kernel(NOTHING, READ_F8, READ_U4, READ_U8, READ_F8, READ_I8, I8)
+def decide_odds(unary, slot_start, slot_message, to_variable, variables, state):  # type: ignore[no-untyped-def]
+    """Likelier states of some variables, as `join_odds` says; 0 where they were lost."""
+    for i in range(len(variables)):
+        v = U8(variables[i])
+        p = unary[v]
+        for j in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):
+            p = _kept(p * to_variable[slot_message[j]], True)
+        state[v] = 1 if p > 1.0 else 0
+
+
+@kernel(NOTHING, READ_F8, READ_U4, READ_U8, READ_F8, READ_I8, I8)
+def decide_differences(unary, slot_start, slot_message, to_variable, variables, state):  # type: ignore[no-untyped-def]
+    """Likelier states of some variables, as `join_differences` says."""
+    for i in range(len(variables)):
+        v = U8(variables[i])
+        p = unary[v]
+        for j in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):
+            p += to_variable[slot_message[j]]
+        state[v] = 1 if p < 0.0 else 0
+
+
+@kernel(NOTHING, READ_F8, READ_U8, READ_F8, READ_U4, READ_U8, READ_F8, F8, F8)
+def share_odds(  # type: ignore[no-untyped-def]
+    energy, start, unary, slot_start, slot_message, to_variable, probability, lost
+):  # fmt: skip
+    """Probabilities of the beliefs, (unary_size,), from `energy` where there are not two states, or no messages.
+
+    lost (V,) becomes 0, +inf where no state is allowed, or NaN where odds were lost.
+    """
+    for v in range(U8(len(lost))):
+        w = start[v]
+        k = start[v + U8(1)] - w
+        a, b = U8(slot_start[v]), U8(slot_start[v + U8(1)])
+        if k != U8(2) or a == b:
+            low = np.inf
+            for s in range(k):
+                low = energy[w + s] if energy[w + s] < low else low
+            lost[v] = np.inf if low == np.inf else 0.0
+            total = 0.0
+            for s in range(k):
+                probability[w + s] = np.exp(low - energy[w + s]) if low < np.inf else 0.0
+                total += probability[w + s]
+            for s in range(k):
+                probability[w + s] /= total if total > 0.0 else 1.0
+            continue
+        p = unary[v]
+        for i in range(a, b):
+            p *= to_variable[slot_message[i]]
+            # One more message is in range still.
+            p = p if p > FAR and p < 1.0 / FAR else np.nan
+        off = 1.0 / (1.0 + p)
+        probability[w] = off
+        probability[w + U8(1)] = p * off
+        lost[v] = 0.0 * off

@@ -142,6 +142,8 @@ def parity_forbids(run, number, store, scope, state, variable_sample, allowed, l
     n = U8(run[0])
     for f in range(low, high):
         first = U8(run[2]) + f
+        if allowed[variable_sample[scope[first]]] == 0:
+            continue
         on = state[scope[first]]
         for s in range(U8(1), U8(run[1])):
             on ^= state[scope[first + s * n]]

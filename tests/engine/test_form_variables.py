@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from factorgraph_ebm.arrays import ALL
-from factorgraph_ebm.engine.binary import LONG, join_differences, join_odds, measure_rows, send_differences, send_odds
+from factorgraph_ebm.engine.binary import (
+    LONG,
+    decide_differences,
+    decide_odds,
+    join_differences,
+    join_odds,
+    measure_rows,
+    send_differences,
+    send_odds,
+    share_odds,
+)
 from factorgraph_ebm.engine.messages import SMALLEST
 from factorgraph_ebm.engine.weights import join_weights, send_weights
 
@@ -295,3 +305,47 @@ def test_rows_end_where_variables_differ():
     measure_rows(slot_start, slot_start[:-1] + split.astype(np.uint32), message, row)
     np.testing.assert_array_equal(row, [1, 1, 3, 2, 1, 1, 1, 1])
     measure_rows(np.zeros(1, np.uint32), np.zeros(0, np.uint32), np.zeros(0, np.uint64), row[:0])
+
+
+@pytest.mark.parametrize(
+    "decide, join, draw",
+    [(decide_odds, join_odds, odds), (decide_odds, join_odds, extreme_odds)]
+    + [(decide_differences, join_differences, differences)],
+)
+def test_states_of_some_variables_are_those_of_their_beliefs(decide, join, draw, rng):
+    for star in stars(rng, draw, width=1):
+        n = len(star.widths)
+        belief, state = np.full(n, NAN), np.full(n, -1)
+        join(star.unary, star.slot_start, star.slot_message, star.to_variable, belief, 0, n)
+        chosen = np.sort(rng.choice(n, 7, replace=False))
+        decide(star.unary, star.slot_start, star.slot_message, star.to_variable, chosen, state)
+        expected = np.full(n, -1)
+        expected[chosen] = (belief > 1.0 if decide is decide_odds else belief < 0.0)[chosen]
+        np.testing.assert_array_equal(state, expected)
+
+
+@pytest.mark.parametrize("draw", [odds, extreme_odds])
+def test_probabilities_of_odds(draw, rng):
+    """Of two states with messages by the odds; of one state, of more, and without messages by the energies."""
+    for star in stars(rng, draw, width=1):
+        states = np.where((np.array(star.degree) == 0) | (rng.random(13) < 0.2), rng.integers(1, 4, 13), 2)
+        star.slot_start = np.append(0, np.cumsum(np.where(states == 2, star.degree, 0))).astype(np.uint32)
+        star.slot_message = star.slot_message[np.repeat(states == 2, star.degree)]
+        start = np.append(0, np.cumsum(states)).astype(np.uint64)
+        energy = rng.normal(size=int(start[-1]))
+        energy[int(start[0]) : int(start[1])] = np.inf
+        probability, lost = np.full(len(energy), NAN), np.full(13, NAN)
+        share_odds(energy, start, star.unary, star.slot_start, star.slot_message, star.to_variable, probability, lost)
+        for v in range(13):
+            found, row = (x[int(start[v]) : int(start[v + 1])] for x in (probability, energy))
+            if v == 0:
+                assert lost[v] == np.inf and (found == 0.0).all()
+            elif states[v] != 2 or not star.degree[v]:
+                np.testing.assert_allclose(found, np.exp(-row) / np.exp(-row).sum(), rtol=1e-14)
+                assert lost[v] == 0.0
+            elif np.isnan(lost[v]):
+                assert draw is extreme_odds and np.isnan(found).all()
+            else:
+                on = star.own[v][0] * star.incoming[v].astype(np.longdouble).prod()
+                np.testing.assert_allclose(found, [float(1 / (1 + on)), float(on / (1 + on))], rtol=1e-14)
+                assert lost[v] == 0.0
