@@ -28,26 +28,30 @@ class Run:
         self.number = np.zeros(0, np.uint64) if shared else np.asarray(start, np.uint64)
         self.store, self.weight = np.asarray(store, float), np.asarray(weight, float)
 
-    def send(self, kernel, target, low, high):
-        """{slot: (high - low, width) raw messages}."""
+    def send(self, kernel, target, low, high, *, odds=False):
+        """{slot: (high - low, width) raw messages}; as `odds`, ones over zeros, which lie behind those of all slots."""
         n, arity = high - low, len(self.widths)
-        out = np.full(n * sum(self.widths), NAN)
+        size = n * sum(self.widths)
+        out = np.full(2 * size if odds else size, NAN)
         scratch = np.full(n * max(sum(self.widths), 2 * (arity + 2)) + 4 * arity + 8, NAN)
         kernel(
             self.field, self.number, self.store, self.weight, np.zeros(0), self.to_factor, out, scratch,
             low, high, target,
         )  # fmt: skip
+        if odds:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                out = out[:size] / out[size:]
         pieces = np.split(out, np.cumsum([n * k for k in self.widths])[:-1])
         return {s: p.reshape(n, k) for s, (p, k) in enumerate(zip(pieces, self.widths))}
 
-    def sent(self, kernel, *, uses_out=False):
+    def sent(self, kernel, *, uses_out=False, odds=False):
         """(slot, low, high, messages) for every target, over all factors and over some of them."""
         arity = len(self.widths)
         targets = {ALL: list(range(arity))} | {s: [s] for s in range(arity)}
         targets |= {all_but(s): [t for t in range(arity) if t != s] for s in range(arity)}
         for low, high in {(0, self.n), (self.n // 2, self.n), (self.n // 3, self.n // 3)}:
             for target, slots in targets.items():
-                found = self.send(kernel, target, low, high)
+                found = self.send(kernel, target, low, high, odds=odds)
                 for s in range(arity):
                     if s in slots:
                         yield s, low, high, found[s]

@@ -89,8 +89,7 @@ class MarginalsResult(Result):
         if self.status is Status.INFEASIBLE:
             return -math.inf
         if self.beta < math.inf:
-            assert answer.log_partition is not None
-            return float(answer.log_partition[sample])
+            return float(answer.log_partitions()[sample])
         assert answer.least_energy is not None
         least = float(answer.least_energy[sample])
         if least != 0.0:

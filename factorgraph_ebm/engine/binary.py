@@ -4,17 +4,47 @@
     differences h = E(1) - E(0)     to_factor = difference of the unary plus all other messages
 
 Half the memory of rows of two, nothing to normalise, and in a factor's kernel long loops over contiguous numbers.
+
+Regular graphs, grids above all, have long *rows* of variables of as many messages each, every one of which lies beside
+that of the variable before. A row is sent slot by slot, in loops over contiguous numbers too, which vectorise; what is
+computed is the same to the last bit.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U4, READ_U8, SIZE, inlined, kernel
-from factorgraph_ebm.engine.messages import SMALLEST
+from factorgraph_ebm._jit import F8, I8, NOTHING, READ_F8, READ_I8, READ_U4, READ_U8, SIZE, inlined, kernel
+from factorgraph_ebm._jit import U8 as U8S
+from factorgraph_ebm.engine.messages import FAR, SMALLEST
 from factorgraph_ebm.engine.variables import SEND
 
 U8 = np.uint64
+SHORT = 8
+"variables of a row below which it is not worth it"
+LONG = 256
+"variables of a row that are sent at once: all that they read and write stays in the first cache"
+
+
+@kernel(NOTHING, READ_U4, READ_U4, READ_U8, U8S)
+def measure_rows(slot_start, slot_split, slot_message, row):  # type: ignore[no-untyped-def]
+    """For each variable, how many from it on are sent alike, each message behind that of the variable before."""
+    one = U8(1)
+    n = U8(len(row))
+    for i in range(n):
+        v = n - one - i
+        row[v] = one
+        if i == U8(0):
+            continue
+        a, b = U8(slot_start[v]), U8(slot_start[v + one])
+        k = b - a
+        alike = k > U8(0) and U8(slot_start[v + U8(2)]) - b == k
+        alike = alike and U8(slot_split[v]) - a == U8(slot_split[v + one]) - b
+        for s in range(k if alike else U8(0)):
+            if slot_message[b + s] != slot_message[a + s] + one:
+                alike = False
+        if alike:
+            row[v] += row[v + one]
 
 
 @inlined
@@ -29,17 +59,105 @@ def _kept(x, multiply):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _send(unary, slot_start, slot_split, slot_message, to_variable, to_factor, low, high, target, multiply):  # type: ignore[no-untyped-def]
+def _join_all(p, x, m, n, multiply, checked):  # type: ignore[no-untyped-def]
+    """Join n messages from m on to the numbers p."""
+    if checked:
+        for i in range(n):
+            p[i] = _kept(_join(p[i], x[m + i], multiply), multiply)
+    else:
+        for i in range(n):
+            p[i] = _join(p[i], x[m + i], multiply)
+
+
+@inlined
+def _join_one(p, o, x, m0, y, m, n, multiply):  # type: ignore[no-untyped-def]
+    """y[m:] = p[o:] joined with x[m0:]."""
+    for i in range(n):
+        y[m + i] = _join(p[o + i], x[m0 + i], multiply)
+
+
+@inlined
+def _join_two(p, x, m0, m1, y, m, n, multiply):  # type: ignore[no-untyped-def]
+    """y[m:] = p joined with both x[m0:] and x[m1:]."""
+    for i in range(n):
+        y[m + i] = _join(p[i], _join(x[m0 + i], x[m1 + i], multiply), multiply)
+
+
+@inlined
+def _send_row(unary, v, n, a, first, stop, b, slot_message, x, y, p, multiply):  # type: ignore[no-untyped-def]
+    """Send the slots first to stop (of a to b) of n variables from v on; 2 n elements of p are working space."""
+    few = b - a <= U8(4)
+    for i in range(n):
+        p[i] = unary[v + i]
+    for s in range(a, b):
+        if s < first or s >= stop:
+            _join_all(p, x, slot_message[s], n, multiply, not few)
+    count = stop - first
+    m0 = slot_message[first]
+    if not few:
+        for s in range(first, stop):
+            m = slot_message[s]
+            for i in range(n):
+                y[m + i] = p[i]
+            _join_all(p, x, m, n, multiply, True)
+        for i in range(n):
+            p[i] = 1.0 if multiply else 0.0
+        for j in range(count):
+            m = slot_message[stop - U8(1) - j]
+            _join_one(p, U8(0), y, m, y, m, n, multiply)
+            _join_all(p, x, m, n, multiply, True)
+        return
+    if count == U8(1):
+        for i in range(n):
+            y[m0 + i] = p[i]
+        return
+    m1 = slot_message[first + U8(1)]
+    if count == U8(2):
+        _join_one(p, U8(0), x, m1, y, m0, n, multiply)
+        _join_one(p, U8(0), x, m0, y, m1, n, multiply)
+        return
+    m2 = slot_message[first + U8(2)]
+    if count == U8(3):
+        _join_two(p, x, m1, m2, y, m0, n, multiply)
+        _join_two(p, x, m0, m2, y, m1, n, multiply)
+        _join_two(p, x, m0, m1, y, m2, n, multiply)
+        return
+    m3 = slot_message[first + U8(3)]
+    _join_two(p, x, m0, m1, p, n, n, multiply)
+    for i in range(n):
+        p[i] = _join(p[i], _join(x[m2 + i], x[m3 + i], multiply), multiply)
+    _join_one(p, U8(0), x, m1, y, m0, n, multiply)
+    _join_one(p, U8(0), x, m0, y, m1, n, multiply)
+    _join_one(p, n, x, m3, y, m2, n, multiply)
+    _join_one(p, n, x, m2, y, m3, n, multiply)
+
+
+@inlined
+def _send(  # type: ignore[no-untyped-def]
+    unary, row, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, low, high, target, multiply
+):  # fmt: skip
     one = U8(1)
-    for v in range(low, high):
+    v = low
+    while v < high:
         a = U8(slot_start[v])
         b = U8(slot_start[v + one])
         first = U8(slot_split[v]) if target == 1 else a
         stop = U8(slot_split[v]) if target == 0 else b
         count = stop - first
+        n = min(row[v], high - v)
+        if n >= U8(SHORT):
+            if count > U8(0):
+                n = min(n, U8(LONG))
+                _send_row(
+                    unary, v, n, a, first, stop, b, slot_message, to_variable, to_factor, scratch, multiply
+                )  # fmt: skip
+            v += n
+            continue
+        u = v
+        v += one
         if count == U8(0):
             continue
-        p = unary[v]
+        p = unary[u]
         if b - a <= U8(4):
             # Products of the unary and up to three messages stay in range: nothing to look at.
             for i in range(a, first):
@@ -91,14 +209,18 @@ def _send(unary, slot_start, slot_split, slot_message, to_variable, to_factor, l
 def send_odds(  # type: ignore[no-untyped-def]
     unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift, low, high, target
 ):  # fmt: skip
-    _send(unary, slot_start, slot_split, slot_message, to_variable, to_factor, low, high, target, True)
+    _send(
+        unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, low, high, target, True
+    )  # fmt: skip
 
 
 @kernel(*SEND)
 def send_differences(  # type: ignore[no-untyped-def]
     unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift, low, high, target
 ):  # fmt: skip
-    _send(unary, slot_start, slot_split, slot_message, to_variable, to_factor, low, high, target, False)
+    _send(
+        unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, low, high, target, False
+    )  # fmt: skip
 
 
 @kernel(NOTHING, READ_F8, READ_U4, READ_U8, READ_F8, F8, SIZE, SIZE)
@@ -119,3 +241,60 @@ def join_differences(unary, slot_start, slot_message, to_variable, belief, low, 
         for i in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):
             p += to_variable[slot_message[i]]
         belief[v - low] = p
+
+
+@kernel(NOTHING, READ_F8, READ_U4, READ_U8, READ_F8, READ_I8, I8)
+def decide_odds(unary, slot_start, slot_message, to_variable, variables, state):  # type: ignore[no-untyped-def]
+    """Likelier states of some variables, as `join_odds` says; 0 where they were lost."""
+    for i in range(len(variables)):
+        v = U8(variables[i])
+        p = unary[v]
+        for j in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):
+            p = _kept(p * to_variable[slot_message[j]], True)
+        state[v] = 1 if p > 1.0 else 0
+
+
+@kernel(NOTHING, READ_F8, READ_U4, READ_U8, READ_F8, READ_I8, I8)
+def decide_differences(unary, slot_start, slot_message, to_variable, variables, state):  # type: ignore[no-untyped-def]
+    """Likelier states of some variables, as `join_differences` says."""
+    for i in range(len(variables)):
+        v = U8(variables[i])
+        p = unary[v]
+        for j in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):
+            p += to_variable[slot_message[j]]
+        state[v] = 1 if p < 0.0 else 0
+
+
+@kernel(NOTHING, READ_F8, READ_U8, READ_F8, READ_U4, READ_U8, READ_F8, F8, F8)
+def share_odds(  # type: ignore[no-untyped-def]
+    energy, start, unary, slot_start, slot_message, to_variable, probability, lost
+):  # fmt: skip
+    """Probabilities of the beliefs, (unary_size,), from `energy` where there are not two states, or no messages.
+
+    lost (V,) becomes 0, +inf where no state is allowed, or NaN where odds were lost.
+    """
+    for v in range(U8(len(lost))):
+        w = start[v]
+        k = start[v + U8(1)] - w
+        a, b = U8(slot_start[v]), U8(slot_start[v + U8(1)])
+        if k != U8(2) or a == b:
+            low = np.inf
+            for s in range(k):
+                low = energy[w + s] if energy[w + s] < low else low
+            lost[v] = np.inf if low == np.inf else 0.0
+            total = 0.0
+            for s in range(k):
+                probability[w + s] = np.exp(low - energy[w + s]) if low < np.inf else 0.0
+                total += probability[w + s]
+            for s in range(k):
+                probability[w + s] /= total if total > 0.0 else 1.0
+            continue
+        p = unary[v]
+        for i in range(a, b):
+            p *= to_variable[slot_message[i]]
+            # One more message is in range still.
+            p = p if p > FAR and p < 1.0 / FAR else np.nan
+        off = 1.0 / (1.0 + p)
+        probability[w] = off
+        probability[w + U8(1)] = p * off
+        lost[v] = 0.0 * off

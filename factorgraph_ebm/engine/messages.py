@@ -31,8 +31,8 @@ STORE = (REAL, AT_I8, AT_F8, AT_F8, AT_F8, SIZE, SIZE, INTEGER, REAL)
 
 SMALLEST = 2.0**-240
 "stored weights lie in [SMALLEST, 1] or are 0, odds in [SMALLEST, 1 / SMALLEST]: products of four are normal numbers"
-_LOW = int(np.float64(SMALLEST).view(np.int64))
-_HIGH = int(np.float64(1 / SMALLEST).view(np.int64))
+FAR = 2.0**-760
+"a sum from which on odds as small as SMALLEST are of normal numbers"
 
 
 @kernel(*STORE)
@@ -249,14 +249,31 @@ def store_weights(run, out, to_variable, shift, low, high, target, damping):  # 
     return np.log(of_bits(largest))
 
 
+@inlined
+def _kept(x, off):  # type: ignore[no-untyped-def]
+    """Odds x of something over `off`; NaN beyond SMALLEST, and where numbers so small have lost digits."""
+    return x if (x > SMALLEST) & (x < 1.0 / SMALLEST) & (off > FAR) else np.nan
+
+
+@inlined
+def _moved(on, off):  # type: ignore[no-untyped-def]
+    """Bits of the larger of two positive numbers over the smaller; of NaN where one of them is NaN."""
+    return bits((on if on > off else off) / (off if off < on else on))
+
+
 @kernel(*STORE)
 def store_odds(run, out, to_variable, shift, low, high, target, damping):  # type: ignore[no-untyped-def]
-    """One number a message, p(1) / p(0).
+    """One number a message, p(1) / p(0): the kernels give p(1), and behind those of all slots p(0), up to scale.
 
-    With probabilities former m / (1 + m) and new x / (1 + x), damped odds are (m S + x W) / (S + W),
-    S = damping (1 + x), W = (1 - damping) (1 + m): sums of positive terms, as precise as their terms.
+    With q = p(1) and p = p(0), and odds m before, damped odds are
+
+        (damping m (q + p) + (1 - damping) q (1 + m)) / (damping (q + p) + (1 - damping) p (1 + m)):
+
+    sums of positive terms, as precise as their terms.
     """
     n = high - low
+    behind = U8(run[1]) * n
+    go = 1.0 - damping
     largest = bits(1.0)
     o = U8(0)
     for slot in range(run[1]):
@@ -266,23 +283,20 @@ def store_odds(run, out, to_variable, shift, low, high, target, damping):  # typ
         m = U8(run[8 + 4 * slot + 2]) + low
         if damping > 0.0:
             for f in range(n):
-                x = out[o + f]
+                q, p = out[o + f], out[behind + o + f]
                 former = to_variable[m + f]
-                b = bits(x / former if x > former else former / x)
+                b = _moved(q, p * former)
                 largest = b if b > largest else largest
-                stay = damping * (1.0 + x)
-                go = (1.0 - damping) * (1.0 + former)
-                x = (former * stay + x * go) / (stay + go)
-                inside = bits(x)
-                to_variable[m + f] = x if inside > _LOW and inside < _HIGH else np.nan
+                stay = damping * (q + p)
+                new = go + go * former
+                off = stay + p * new
+                to_variable[m + f] = _kept((former * stay + q * new) / off, off)
         else:
             for f in range(n):
-                x = out[o + f]
-                former = to_variable[m + f]
-                b = bits(x / former if x > former else former / x)
+                q, p = out[o + f], out[behind + o + f]
+                b = _moved(q, p * to_variable[m + f])
                 largest = b if b > largest else largest
-                inside = bits(x)
-                to_variable[m + f] = x if inside > _LOW and inside < _HIGH else np.nan
+                to_variable[m + f] = _kept(q / p, p)
         o += n
     return np.log(of_bits(largest))
 

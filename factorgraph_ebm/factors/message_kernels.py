@@ -80,7 +80,7 @@ class MessageKernels(NamedTuple):
     weights: Kernel | None = None
     "sum over rows of weights"
     odds: Kernel | None = None
-    "sum, two states, one number a message"
+    "sum, two states, one number a message: sums of state 1, and behind those of all slots the sums of state 0"
     differences: Kernel | None = None
     "minimise, two states, one number a message"
     forbids: Kernel | None = None

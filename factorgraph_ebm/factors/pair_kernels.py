@@ -2,7 +2,7 @@
 
     energies     m(j) = min over i of T(i, j) + x(i);   m(j) = -log sum over i of exp(-(T(i, j) + x(i)))
     weights      m(j) = sum over i of W(i, j) x(i),     W = exp(-T)
-    odds         m = (W(0, 1) + W(1, 1) r) / (W(0, 0) + W(1, 0) r)
+    odds         m = (W(0, 1) + W(1, 1) r) / (W(0, 0) + W(1, 0) r), the two sums by themselves
     differences  m = min(T(0, 1), T(1, 1) + h) - min(T(0, 0), T(1, 0) + h)
 
 Row after row of the table is added, since that vectorises and adding along a row does not; so a kernel wants the states
@@ -223,18 +223,21 @@ def pair_odds(run, number, store, weight, constants, to_factor, out, scratch, lo
         sf, st, m = _turned(run, slot)
         m += low
         base = U8(slot) * n
+        below = base + U8(2) * n
         if run[4] >= 0:
             t = U8(run[4])
             a, b, c, d = weight[t], weight[t + sf], weight[t + st], weight[t + sf + st]
             for f in range(n):
                 r = to_factor[m + f]
-                out[base + f] = (c + d * r) / (a + b * r)
+                out[base + f] = c + d * r
+                out[below + f] = a + b * r
         else:
             a0, b0 = _entry(run, slot, 0, 0) + low, _entry(run, slot, 1, 0) + low
             a1, b1 = _entry(run, slot, 0, 1) + low, _entry(run, slot, 1, 1) + low
             for f in range(n):
                 r = to_factor[m + f]
-                out[base + f] = (weight[a1 + f] + weight[b1 + f] * r) / (weight[a0 + f] + weight[b0 + f] * r)
+                out[base + f] = weight[a1 + f] + weight[b1 + f] * r
+                out[below + f] = weight[a0 + f] + weight[b0 + f] * r
 
 
 @kernel(*SIGNATURE)

@@ -49,10 +49,12 @@ def parity_odds(run, number, store, weight, constants, to_factor, out, scratch, 
         b = a + n
         if is_target(I8(s), target):
             o = s * n
+            below = o + arity * n
             for f in range(n):
                 even, odd = scratch[f], scratch[n + f]
                 p, q = scratch[a + f], scratch[b + f]
-                out[o + f] = (p * odd + q * even) / (p * even + q * odd)
+                out[o + f] = p * odd + q * even
+                out[below + f] = p * even + q * odd
         for f in range(n):
             r = to_factor[m + f]
             even, odd = scratch[f], scratch[n + f]
@@ -140,6 +142,8 @@ def parity_forbids(run, number, store, scope, state, variable_sample, allowed, l
     n = U8(run[0])
     for f in range(low, high):
         first = U8(run[2]) + f
+        if allowed[variable_sample[scope[first]]] == 0:
+            continue
         on = state[scope[first]]
         for s in range(U8(1), U8(run[1])):
             on ^= state[scope[first + s * n]]

@@ -233,11 +233,13 @@ def potts_odds(run, number, store, weight, constants, to_factor, out, scratch, l
         if not is_target(slot, target):
             continue
         base = U8(slot) * n
+        below = base + U8(2) * n
         m = U8(run[8 + 4 * (1 - slot) + 2]) + low
         for f in range(n):
             w = weight[U8(run[4])] if run[4] >= 0 else weight[number[low + f]]
             r = to_factor[m + f]
-            out[base + f] = (w + r) / (1.0 + w * r)
+            out[base + f] = w + r
+            out[below + f] = 1.0 + w * r
 
 
 @kernel(*SIGNATURE)

@@ -13,6 +13,7 @@ energies, which lose none.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -49,7 +50,7 @@ def best(problem: Problem, **options: Any) -> Answer:
         quick = served(layout, "differences", minimize=True)
         forest = progress.exact & joins_pairs(layout)
     rest = np.flatnonzero(~forest).tolist()
-    passing = _start(problem, Passing, minimize=True, silent=not rest)
+    passing = _start(problem, Passing, minimize=True, silent=True)
     parts = []
     state = np.where(compiled.variable_soft == 1, -2, -1).astype(np.int64)
     infeasible = np.zeros(len(exact), bool)
@@ -63,15 +64,22 @@ def best(problem: Problem, **options: Any) -> Answer:
         fast = _start(problem, Differences, minimize=True)
         chunks = np.flatnonzero(quick).tolist()
         progress.iterate(fast, chunks)
-        found = fast.energies()
         lost = []
-        if any(np.isnan(x).any() for x in found):
+        if np.isnan(fast.to_variable).any() or np.isnan(fast.to_factor).any():
+            found = fast.energies()
             lost = [c for c in chunks if any(np.isnan(x[r]).any() for r in rows_of(layout, [c]) for x in found)]
         progress.restart(lost)
         parts.append(Part(fast, tuple(c for c in chunks if c not in lost)))
-        copy_messages(found, passing.energies(), layout, parts[0].chunks)
     left = tuple(sorted(set(rest) - {c for part in parts for c in part.chunks}))
-    if rest:
+    satisfied = [c for c in rest if progress.runs[c].status is Status.FEASIBLE]
+    finished = bool(rest) and satisfied == rest  # their messages as energies may be asked for later
+    if finished:
+        passing.to_variable = np.zeros(passing.message_size)
+        np.copyto(state, progress.state, where=np.isin(variable_chunks(compiled), rest))
+    elif rest:
+        passing.begin(_messages_of(problem))
+        if parts:
+            copy_messages(parts[0].passing.energies(), passing.energies(), layout, parts[0].chunks)
         progress.iterate(passing, left)
         parts.append(Part(passing, left))
         satisfied = [c for c in rest if progress.runs[c].status is Status.FEASIBLE]
@@ -86,7 +94,7 @@ def best(problem: Problem, **options: Any) -> Answer:
         again += damped
     if again:
         state = _better(problem, state, _decode(problem, passing, exact, again, state), again)
-    if rest:
+    if rest and not finished:
         infeasible |= _infeasible(compiled, passing.beliefs()) & ~np.isin(compiled.sample_chunk, np.flatnonzero(forest))
     statuses = _statuses(compiled, progress, infeasible)
     state = np.where(state == -2, -1, state)
@@ -104,7 +112,8 @@ def best(problem: Problem, **options: Any) -> Answer:
             proved = ~exact & np.isfinite(energy) & (energy <= least + slack)
             statuses = [Status.OPTIMAL if p else s for p, s in zip(proved, statuses)]
             bound = np.where(proved, np.inf, bound)
-    messages: Any = Kept(problem, (Part(passing, tuple(rest)),), progress, minimize=True)
+    kept = parts if finished else (Part(passing, tuple(rest)),)
+    messages: Any = Kept(problem, kept, progress, minimize=True)
     return _answer(problem, messages, progress, statuses, states=state, free_energy=free, lower_bound=bound)
 
 
@@ -116,6 +125,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     layout = problem.union.layout
     progress = Progress(problem, compiled.sample_forest, options)
     left = set(range(len(progress.runs)))
+    later: tuple[Passing, Bool] | None = None
     parts: list[Part] = []
     answered: _Marginals | None = None
     unanswered = np.ones(len(compiled.sample_chunk), bool)
@@ -133,14 +143,26 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         progress.restart(again)
         left = left - set(chunks) | again
         parts.append(Part(passing, tuple(c for c in chunks if c not in again)))
+        if found.later:
+            later = passing, taken
     if answered is None:  # no sample at all
         answered = _Marginals(np.zeros(compiled.unary_size), np.zeros(0), np.zeros(0))
     infeasible = np.zeros(len(unanswered), bool)
     infeasible[compiled.variable_sample[answered.variable_free == np.inf]] = True
-    answered.log_partition[infeasible] = -np.inf
+    known = answered.log_partition
+    known[infeasible] = -np.inf
+
+    @functools.cache
+    def sums() -> F64:
+        if later is not None:
+            passing, taken = later
+            assert isinstance(passing, Odds)
+            np.copyto(known, _log_partitions(problem, passing), where=taken)
+        return known
+
     return _answer(
         problem, Kept(problem, parts, progress, minimize=False), progress, _statuses(compiled, progress, infeasible),
-        marginals=answered.probability, log_partition=answered.log_partition,
+        marginals=answered.probability, log_partition=None if later is not None else known, sums=sums,
     )  # fmt: skip
 
 
@@ -153,6 +175,8 @@ class _Marginals(NamedTuple):
     "(N,)"
     variable_free: F64
     "(V,) free energy of each belief: +inf where nothing is allowed, NaN where digits were lost"
+    later: bool = False
+    "log_partition is anything: it is made when it is read"
 
     def lost(self, compiled: Compiled) -> Bool:
         """Samples that lost digits, (N,)."""
@@ -164,7 +188,7 @@ class _Marginals(NamedTuple):
         """The same with other answers where samples are `taken`, (N,)."""
         variables = taken[compiled.variable_sample]
         where = (np.repeat(variables, sizes(compiled.variable_start)), taken, variables)
-        for mine, theirs, chosen in zip(self, other, where):
+        for mine, theirs, chosen in zip(self[:3], other[:3], where):
             np.copyto(mine, theirs, where=chosen)
         return self
 
@@ -181,7 +205,7 @@ def _sum(
     if loopy:
         progress.iterate(passing, loopy)
         progress.damp(passing, loopy)
-        found = _Marginals(*_read(problem, passing))
+        found = _read(problem, passing)
     if forests:
         probability, free, variable_free = Forests(passing, forests).marginals()
         solved = _Marginals(probability, -(free + passing.least_energies()), variable_free)
@@ -192,15 +216,28 @@ def _sum(
     return passing, found
 
 
-def _read(problem: Problem, passing: Passing) -> tuple[F64, F64, F64]:
+def _read(problem: Problem, passing: Passing) -> _Marginals:
     """Probabilities, log Z, and the free energies of beliefs, from messages at rest; NaN where a form lost digits."""
     if isinstance(passing, Odds):
-        rows = _start(problem, Weights, minimize=False, silent=True)
-        assert isinstance(rows, Weights)
-        passing.weights(rows)
-        return rows.marginals()
+        probability, lost = passing.shares(problem.scaled.unary)
+        return _Marginals(probability, np.zeros(len(problem.compiled.sample_chunk)), lost, later=True)
     passing.send()
-    return passing.marginals()
+    return _Marginals(*passing.marginals())
+
+
+def _log_partitions(problem: Problem, passing: Odds) -> F64:
+    """log Z of messages in odds at rest, by way of weights, and where those are lost, of energies."""
+    rows = _start(problem, Weights, minimize=False, silent=True)
+    assert isinstance(rows, Weights)
+    passing.weights(rows)
+    _, found, lost = rows.marginals()
+    samples = np.isnan(found)
+    samples[problem.compiled.variable_sample[np.isnan(lost)]] = True
+    if samples.any():
+        exact = _start(problem, Passing, minimize=False, silent=True)
+        exact.take(passing.energies().to_variable)
+        np.copyto(found, exact.marginals()[1], where=samples)
+    return found
 
 
 def _ground_states(problem: Problem, options: Mapping[str, Any]) -> Answer:
@@ -239,12 +276,17 @@ def check(options: Mapping[str, Any]) -> None:
 def _start(
     problem: Problem, form: type[Passing], *, minimize: bool, silent: bool = False
 ) -> Passing:
-    start = problem.start.messages if problem.start is not None and not silent else None
+    start = None if silent else _messages_of(problem)
     loopy = not (problem.compiled.sample_exact if minimize else problem.compiled.sample_forest).all()
     return form(
         problem.union.layout, problem.scaled, minimize=minimize, start=start, repeated=loopy, threads=problem.threads,
         silent=silent,
     )  # fmt: skip
+
+
+def _messages_of(problem: Problem) -> Messages | None:
+    """Messages to begin with."""
+    return None if problem.start is None else problem.start.messages
 
 
 def _better(problem: Problem, one: I64, two: I64, chunks: Sequence[int]) -> I64:

@@ -11,23 +11,34 @@ proof beforehand, and but for the order of its sums an answer does not depend on
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm._jit import F8, NOTHING, READ_F8, Kernel, kernel
-from factorgraph_ebm.arrays import F64, I64, Bool, Messages, Numbers
+from factorgraph_ebm.arrays import F64, I64, U64, Bool, Messages, Numbers
 from factorgraph_ebm.compiler.layout import Layout, sizes, variable_chunks
 from factorgraph_ebm.compiler.schedules import Operators
-from factorgraph_ebm.engine.binary import join_differences, join_odds, send_differences, send_odds
+from factorgraph_ebm.engine.binary import (
+    LONG,
+    decide_differences,
+    decide_odds,
+    join_differences,
+    join_odds,
+    measure_rows,
+    send_differences,
+    send_odds,
+    share_odds,
+)
 from factorgraph_ebm.engine.free_energy import add_log_partitions
 from factorgraph_ebm.engine.messages import SMALLEST, store_differences, store_odds, store_weights
 from factorgraph_ebm.engine.weights import join_weights, send_weights, weigh_unaries
 from factorgraph_ebm.factors.elementary import exp_minus
 from factorgraph_ebm.inference.mirrors import Read, add_columns, add_mirrors, read_part
-from factorgraph_ebm.inference.passing import Passing
+from factorgraph_ebm.inference.passing import Passing, Workspace
 
 U8 = np.uint64
 
@@ -132,6 +143,60 @@ def _as_energies(weight: F64, compiled: a.Compiled) -> F64:
     return energy
 
 
+class _Places(NamedTuple):
+    """Where messages of one number lie, run by run and slot by slot."""
+
+    states: I64
+    "elements of `run_field`: SLOT_STATES of each slot of each run"
+    messages: I64
+    "and its SLOT_MESSAGE"
+    first: I64
+    "where its messages begin"
+    size: int
+    row: I64
+    "element of each message's row of energies, of those that have two"
+    message: I64
+    "which these are"
+    slot_message: U64
+    alike: U64
+    "see `measure_rows`"
+
+
+_kept_places: dict[int, _Places] = {}
+"by the identity of `slot_message`, for as long as it lives: a compiled graph is asked about many times"
+
+
+def _places_of(compiled: a.Compiled) -> _Places:
+    key = id(compiled.slot_message)
+    if key not in _kept_places:
+        _kept_places[key] = _find_places(compiled)
+        weakref.finalize(compiled.slot_message, _kept_places.pop, key, None)
+    return _kept_places[key]
+
+
+def _find_places(compiled: a.Compiled) -> _Places:
+    field = compiled.run_field
+    starts = [np.zeros(0, np.int64)]
+    for run in range(len(compiled.run_field_start) - 1):
+        first, stop = compiled.run_field_start[run : run + 2]
+        starts.append(np.arange(int(first) + a.RUN_HEADER, int(stop), a.SLOT_FIELDS))
+    slot = np.concatenate(starts)
+    states, messages = slot + a.SLOT_STATES, slot + a.SLOT_MESSAGE
+    size = np.repeat(a.run_fields(compiled, a.RUN_SIZE), [len(s) for s in starts[1:]])
+    end = np.cumsum(size)
+    within = np.arange(int(size.sum())) - np.repeat(end - size, size)
+    row_start = np.repeat(field[messages], size) + np.repeat(field[states], size) * within
+    binary = np.repeat(field[states] == 2, size)
+    message_at = np.zeros(compiled.message_size, np.uint64)
+    message_at[row_start] = np.arange(len(row_start))
+    slot_message = message_at[compiled.slot_message]
+    alike = np.empty(len(compiled.variable_cell), np.uint64)
+    measure_rows(compiled.variable_slot_start, compiled.variable_slot_split, slot_message, alike)
+    return _Places(
+        states, messages, end - size, len(row_start), row_start[binary], np.flatnonzero(binary), slot_message, alike
+    )
+
+
 class _Binary(Passing):
     """One number a message. Rows are as wide as one number, and variables begin where they count.
 
@@ -139,6 +204,7 @@ class _Binary(Passing):
     """
 
     join: ClassVar[Kernel]
+    decide: ClassVar[Kernel]
 
     def _lay_out(self, numbers: Numbers, repeated: bool) -> None:
         compiled = self.compiled
@@ -146,32 +212,24 @@ class _Binary(Passing):
         first = start[:-1].astype(np.int64)
         self.unary = self._of_pairs(numbers.unary[first], numbers.unary[np.minimum(first + 1, len(numbers.unary) - 1)])
         read = self._numbers(read_part(numbers.store, self.layout))
+        places = _places_of(compiled)
         field = read.field
-        rows = [np.zeros(0, np.int64)]
-        binary = [np.zeros(0, bool)]
-        at = 0
-        for run in range(len(compiled.run_field_start) - 1):
-            row = field[compiled.run_field_start[run] : compiled.run_field_start[run + 1]]
-            n = int(row[a.RUN_SIZE])
-            for slot in row[a.RUN_HEADER :].reshape(-1, a.SLOT_FIELDS):
-                rows.append(slot[a.SLOT_MESSAGE] + slot[a.SLOT_STATES] * np.arange(n))
-                binary.append(np.full(n, slot[a.SLOT_STATES] == 2))
-                slot[a.SLOT_STATES], slot[a.SLOT_MESSAGE] = 1, at
-                at += n
-        row_start = np.concatenate(rows)
-        self.message_size = at
-        self.row = row_start[np.concatenate(binary)]
+        field[places.states], field[places.messages] = 1, places.first
+        self.message_size = places.size
+        self.row = places.row
         "element of each message's row of energies, where it has two"
-        self.message = np.flatnonzero(np.concatenate(binary))
-        message_at = np.zeros(compiled.message_size, np.uint64)
-        message_at[row_start] = np.arange(at)
-        self.variables = (
-            self.unary, np.arange(len(start), dtype=np.uint64), compiled.variable_slot_start,
-            compiled.variable_slot_split, message_at[compiled.slot_message],
-        )  # fmt: skip
+        self.message = places.message
+        slots = compiled.variable_slot_start, compiled.variable_slot_split, places.slot_message
+        self.variables = (self.unary, places.alike, *slots)
         self.runs = (
             field, compiled.run_field_start, read.number, compiled.constants, self.store, self.weight,
         )  # fmt: skip
+
+    def _make_room(self) -> None:
+        super()._make_room()
+        out, scratch = self._room
+        self._room = out, max(scratch, 2 * LONG)
+        self.spaces = [Workspace(*self._room)]
 
     def likeliest(self, state: I64, chunks: Sequence[int]) -> None:
         unary, _, slot_start, _, slot_message = self.variables
@@ -182,8 +240,14 @@ class _Binary(Passing):
             # NaN compares with nothing and gives state 0, which is as good as any.
             state[int(low) : int(high)] = belief > 1.0 if self.form == "odds" else belief < 0.0
 
-    def decoded(self, state: I64, chunks: Sequence[int]) -> None:
+    def likeliest_of(self, state: I64, variables: I64) -> bool:
+        unary, _, slot_start, _, slot_message = self.variables
+        self.decide(unary, slot_start, slot_message, self.to_variable, variables, state)
+        return True
+
+    def decoded(self, state: I64, chunks: Sequence[int]) -> bool:
         """Nothing: decoding one variable after another is done in energies."""
+        return False
 
     def _numbers(self, read: Read) -> Read:
         """What the kernels read, which are energies or weights."""
@@ -221,6 +285,7 @@ class Odds(_Binary):
     send_kernel: ClassVar[Kernel] = send_odds
     keep_kernel: ClassVar[Kernel] = store_odds
     join: ClassVar[Kernel] = join_odds
+    decide: ClassVar[Kernel] = decide_odds
     neutral: ClassVar[float] = 1.0
 
     def _numbers(self, read: Read) -> Read:
@@ -238,6 +303,18 @@ class Odds(_Binary):
     def _differences(self, messages: F64) -> F64:
         return -np.log(messages)
 
+    def shares(self, energy: F64) -> tuple[F64, F64]:
+        """Probabilities (unary_size,), from the `energy` of single variables where a variable has not two states.
+
+        And for each variable, (V,): 0, +inf where nothing is allowed, or NaN where digits were lost.
+        """
+        compiled = self.compiled
+        probability, lost = np.empty(len(energy)), np.empty(len(compiled.variable_cell))
+        unary, _, slot_start, _, slot_message = self.variables
+        start = compiled.variable_start
+        share_odds(energy, start, unary, slot_start, slot_message, self.to_variable, probability, lost)
+        return probability, lost
+
     def weights(self, passing: Weights) -> None:
         """Give these messages to a passing of weights over the same numbers that has none yet."""
         odds = self.to_variable[self.message]
@@ -254,6 +331,7 @@ class Differences(_Binary):
     send_kernel: ClassVar[Kernel] = send_differences
     keep_kernel: ClassVar[Kernel] = store_differences
     join: ClassVar[Kernel] = join_differences
+    decide: ClassVar[Kernel] = decide_differences
 
     def _of_pairs(self, zero: F64, one: F64) -> F64:
         with np.errstate(invalid="ignore"):

@@ -110,6 +110,8 @@ class Answer(NamedTuple):
     "(N,) in energies (divided by beta) times nothing else: of what was summed out, given the answer (minimise)"
     log_partition: F64 | None = None
     "(N,) log sum exp(-beta E); at beta inf, log of the number of minimisers minus inf * min E as API Q5 says"
+    sums: Callable[[], F64] | None = None
+    "log_partition, where it is made when it is first read: see `log_partitions`"
     lower_bound: F64 | None = None
     "(N,) of the least energy"
     least_energy: F64 | None = None
@@ -127,6 +129,13 @@ class Answer(NamedTuple):
     "factor marginals of a run, where the method knows better than its messages"
     excess: Callable[[], F64] | None = None
     "least energy with each state, above the least, (unary_size,), where messages do not tell"
+
+    def log_partitions(self) -> F64:
+        """log_partition, now or made now."""
+        if self.log_partition is not None:
+            return self.log_partition
+        assert self.sums is not None
+        return self.sums()
 
 
 class Method(NamedTuple):

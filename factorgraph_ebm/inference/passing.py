@@ -73,9 +73,9 @@ class Passing:
         self._make_room()
         self._threads = threads
         if not silent:
-            self._begin(start)
+            self.begin(start)
 
-    def _begin(self, start: Messages | None = None) -> None:
+    def begin(self, start: Messages | None = None) -> None:
         """Begin with the messages of `start`, else with neutral ones."""
         if start is None:
             self.take(np.full(self.message_size, self.neutral))
@@ -190,15 +190,21 @@ class Passing:
         found = self.lowest(self.beliefs())
         np.copyto(state, found, where=np.isin(variable_chunks(self.compiled), chunks))
 
-    def decoded(self, state: I64, chunks: Sequence[int]) -> None:
-        """Write states of these chunks, minimising decoded one variable after another; `state` has the likeliest."""
-        if self.minimize and not self.compiled.variable_soft.any():
+    def likeliest_of(self, state: I64, variables: I64) -> bool:
+        """Write the likeliest states of some variables, if that is quicker than those of all; whether it is."""
+        return False
+
+    def decoded(self, state: I64, chunks: Sequence[int]) -> bool:
+        """Write states of these chunks, minimising decoded one variable after another; whether there are such."""
+        decodes = self.minimize and not self.compiled.variable_soft.any()
+        if decodes:
             chunk_start = self.compiled.chunk_variable_start.astype(np.int64)
             to_factor = self.to_factor.copy()
             for chunk in chunks:
                 first, stop = int(chunk_start[chunk]), int(chunk_start[chunk + 1])
                 state[first:stop] = -1
                 self.choose(state, to_factor, first, stop, local=False)
+        return decodes
 
     def fire(self, queue: Queue, firings: int, tolerance: float, damping: float) -> float:
         """Fire that many factors, most changed first; the largest change that is left to pass on."""

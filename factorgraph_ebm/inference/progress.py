@@ -167,11 +167,13 @@ class Progress:
             else:
                 iterate(passing, Plan(steps, 1, 0.0, damping), active, hear)
             allowed = np.zeros(len(self.runs), bool)
-            for decode in (passing.likeliest, passing.decoded):
-                undecided = [c for c in active if not allowed[c]]
-                decode(state, undecided)
-                allowed[undecided] = True
-                allowed[problem.compiled.sample_chunk[~feasible.allowed(state, undecided)]] = False
+            unsure = feasible.unsure(passing, state, active)
+            if unsure:
+                passing.likeliest(state, unsure)
+                allowed[unsure] = feasible.chunks(state, unsure)
+            undecided = [c for c in active if not allowed[c]]
+            if undecided and passing.decoded(state, undecided):
+                allowed[undecided] = feasible.chunks(state, undecided)
             for chunk in active:
                 if allowed[chunk]:
                     self.runs[chunk].status = Status.FEASIBLE

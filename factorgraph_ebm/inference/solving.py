@@ -132,8 +132,7 @@ def _free(
         assert answer.least_energy is not None
         energy = answer.least_energy
     else:
-        assert answer.log_partition is not None
-        energy = -answer.log_partition / beta
+        energy = -answer.log_partitions() / beta
 
     def accumulate(weight: F64, out: Numbers) -> None:
         gradient = zeros(selection.union)

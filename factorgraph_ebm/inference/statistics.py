@@ -66,8 +66,8 @@ def add_beliefs(problem: Problem, answer: Answer, weight: F64, out: Numbers) -> 
         raise MethodError(f'the answer of method "{answer.method}" has no marginals. Ask it for marginals.')
     if answer.least_energy is not None:  # beta = inf
         weight = np.where(answer.least_energy == np.inf, 0.0, weight)
-    elif answer.log_partition is not None:
-        weight = np.where(answer.log_partition == -np.inf, 0.0, weight)
+    elif answer.log_partition is not None or answer.sums is not None:
+        weight = np.where(answer.log_partitions() == -np.inf, 0.0, weight)
     add_marginals(compiled.variable_start, compiled.variable_sample, answer.marginals, weight, out.unary)
     scaled = problem.scaled if answer.message_beta != 1.0 else problem.numbers
     for run in range(len(union.layout.kinds)):

@@ -331,6 +331,8 @@ def _violated(answered: Answered, sample: int, states: I64) -> str | None:
 def _violating(answered: Answered) -> list[int]:
     """Samples whose assignment has energy +inf, not proved infeasible."""
     bound, states = answered.problem.numbers, answered.answer.states
+    if all(s is Status.FEASIBLE for s in answered.answer.status):
+        return []
     if states is None or not (np.isinf(bound.unary).any() or np.isinf(bound.store).any()):
         return []
     if answered.answer.free_energy is not None:

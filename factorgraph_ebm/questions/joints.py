@@ -102,8 +102,7 @@ def _share(answered: Answered, sample: int, inner: Answered, place: int) -> floa
     """Z with the cells held, of Z; at beta = inf the share of the minimisers."""
     whole, part = answered.answer, inner.answer
     if answered.problem.beta < np.inf:
-        assert whole.log_partition is not None and part.log_partition is not None
-        return math.exp(part.log_partition[place] - whole.log_partition[sample])
+        return math.exp(part.log_partitions()[place] - whole.log_partitions()[sample])
     assert whole.least_energy is not None and part.least_energy is not None
     assert whole.log_count is not None and part.log_count is not None
     least = float(whole.least_energy[sample])

@@ -172,7 +172,7 @@ def check_odds(run, kernel, tables, incoming):
     rows = [np.concatenate([np.ones_like(r), r], axis=1) for r in incoming]
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = [np.divide(x[:, 1:], x[:, :1]) for x in (products(tables, rows, s) for s in range(len(rows)))]
-    for s, low, high, found in run.sent(kernel):
+    for s, low, high, found in run.sent(kernel, odds=True):
         np.testing.assert_allclose(found, expected[s][low:high].astype(float), rtol=2e-14, atol=0.0)
 
 
@@ -310,7 +310,7 @@ def test_parity_of_many_odds_by_tanh(arity, row, rng):
     for s in range(arity):
         t = (w[0] - w[1]) / (w[0] + w[1]) * np.delete(share, s, axis=0).prod(axis=0)
         expected = ((1 - t) / (1 + t)).astype(float)
-        np.testing.assert_allclose(run.send(parity_odds, ALL, 0, n)[s], expected, rtol=1e-13)
+        np.testing.assert_allclose(run.send(parity_odds, ALL, 0, n, odds=True)[s], expected, rtol=1e-13)
         found = wide.send(parity_weights, ALL, 0, n)[s]
         np.testing.assert_allclose(found[:, 1:] / found[:, :1], expected, rtol=1e-13)
 
@@ -326,7 +326,7 @@ def test_parity_of_extreme_messages_is_right_or_lost(arity, row, rng):
     incoming = odds_of(rng, n, arity, "extreme")
     incoming = [np.where(rng.random((n, 1)) < 0.5, r, 1.0 + rng.random((n, 1))) for r in incoming]
     rows = [np.concatenate([1 / (1 + r), r / (1 + r)], axis=1) for r in incoming]
-    one = Run((1,) * arity, incoming, [1], True, [0] * arity, weight=[9.0, *w]).send(parity_odds, ALL, 0, n)
+    one = Run((1,) * arity, incoming, [1], True, [0] * arity, weight=[9.0, *w]).send(parity_odds, ALL, 0, n, odds=True)
     two = Run((2,) * arity, rows, [1], True, [0] * arity, weight=[9.0, *w]).send(parity_weights, ALL, 0, n)
     tiny = rows_of_weights(rng, n, (2,) * arity, "plain")
     tiny = [x * np.exp2(rng.integers(-50, 1, (n, 1))) for x in tiny]

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from factorgraph_ebm.arrays import ALL
-from factorgraph_ebm.engine.binary import join_differences, join_odds, send_differences, send_odds
+from factorgraph_ebm.engine.binary import (
+    LONG,
+    decide_differences,
+    decide_odds,
+    join_differences,
+    join_odds,
+    measure_rows,
+    send_differences,
+    send_odds,
+    share_odds,
+)
 from factorgraph_ebm.engine.messages import SMALLEST
 from factorgraph_ebm.engine.weights import join_weights, send_weights
 
@@ -45,8 +55,10 @@ class Star:
         n = len(self.widths)
         to_factor, shift = np.full(len(self.to_variable), NAN), np.full(n, NAN)
         high = n if high is None else high
+        # Messages lie apart: where they are single numbers, each variable is a row of its own.
+        start = self.start if kernel is send_weights else np.ones(n, np.uint64)
         kernel(
-            self.unary, self.start, self.slot_start, self.slot_split, self.slot_message, self.to_variable, to_factor,
+            self.unary, start, self.slot_start, self.slot_split, self.slot_message, self.to_variable, to_factor,
             np.full(max(self.widths), NAN), shift[low:], low, high, target,
         )  # fmt: skip
         return to_factor, shift
@@ -242,3 +254,98 @@ def test_only_the_range_asked_for_is_sent(send, draw, rng):
                 np.testing.assert_array_equal(star.row(some, v, i), star.row(whole, v, i))
             else:
                 assert np.isnan(star.row(some, v, i)).all()
+
+
+class Stretch:
+    """Variables of `degree` slots, `split` below, the messages of each beside those of the last; then two apart."""
+
+    def __init__(self, rng, n, degree, split, draw):
+        self.n = n
+        self.slot_start = np.append(np.arange(n + 2) * degree, (n + 2) * degree + 1).astype(np.uint32)
+        self.slot_split = self.slot_start[:-1] + np.append(np.full(n + 1, split), 1).astype(np.uint32)
+        first = rng.permutation(degree) * (n + 9)
+        row = (first + np.arange(n + 2)[:, None]).ravel()
+        row[-degree:] += 3
+        self.slot_message = np.append(row, degree * (n + 9)).astype(np.uint64)
+        self.to_variable = np.full(degree * (n + 9) + 1, NAN)
+        self.to_variable[self.slot_message.astype(int)] = draw(rng, len(self.slot_message))
+        self.unary = draw(rng, n + 2)
+        self.row = np.zeros(n + 2, np.uint64)
+        measure_rows(self.slot_start, self.slot_split, self.slot_message, self.row)
+
+    def send(self, kernel, row, target, low, high):
+        to_factor = np.full(len(self.to_variable), NAN)
+        kernel(
+            self.unary, row, self.slot_start, self.slot_split, self.slot_message, self.to_variable, to_factor,
+            np.full(2 * LONG, NAN), np.zeros(0), low, high, target,
+        )  # fmt: skip
+        return to_factor
+
+
+@pytest.mark.parametrize("send, draw", [(send_odds, odds), (send_odds, extreme_odds), (send_differences, certain)])
+@pytest.mark.parametrize("degree", [1, 2, 3, 4, 5, 8])
+def test_rows_of_variables_are_sent_as_each_of_them(degree, send, draw, rng):
+    for n in (1, 7, 8, 9, 50, LONG + 13):
+        for split in {0, degree // 2, degree - 1, degree}:
+            stretch = Stretch(rng, n, degree, split, draw)
+            np.testing.assert_array_equal(stretch.row, [*range(n + 1, 0, -1), 1])
+            alone = np.ones(n + 2, np.uint64)
+            for target in (ALL, BELOW, ABOVE):
+                for low, high in [(0, n + 2), (n // 3, n), (n // 2, n // 2)]:
+                    found = stretch.send(send, stretch.row, target, low, high)
+                    np.testing.assert_array_equal(found, stretch.send(send, alone, target, low, high))
+
+
+def test_rows_end_where_variables_differ():
+    """In degree, in which slots come before the split, or in where a message lies; without messages there is no row."""
+    degree, split = np.array([0, 0, 2, 2, 2, 2, 1, 1]), np.array([0, 0, 1, 1, 1, 2, 1, 1])
+    slot_start = np.append(0, np.cumsum(degree)).astype(np.uint32)
+    message = np.array([0, 20, 1, 21, 2, 22, 3, 23, 4, 6], np.uint64)
+    row = np.zeros(8, np.uint64)
+    measure_rows(slot_start, slot_start[:-1] + split.astype(np.uint32), message, row)
+    np.testing.assert_array_equal(row, [1, 1, 3, 2, 1, 1, 1, 1])
+    measure_rows(np.zeros(1, np.uint32), np.zeros(0, np.uint32), np.zeros(0, np.uint64), row[:0])
+
+
+@pytest.mark.parametrize(
+    "decide, join, draw",
+    [(decide_odds, join_odds, odds), (decide_odds, join_odds, extreme_odds)]
+    + [(decide_differences, join_differences, differences)],
+)
+def test_states_of_some_variables_are_those_of_their_beliefs(decide, join, draw, rng):
+    for star in stars(rng, draw, width=1):
+        n = len(star.widths)
+        belief, state = np.full(n, NAN), np.full(n, -1)
+        join(star.unary, star.slot_start, star.slot_message, star.to_variable, belief, 0, n)
+        chosen = np.sort(rng.choice(n, 7, replace=False))
+        decide(star.unary, star.slot_start, star.slot_message, star.to_variable, chosen, state)
+        expected = np.full(n, -1)
+        expected[chosen] = (belief > 1.0 if decide is decide_odds else belief < 0.0)[chosen]
+        np.testing.assert_array_equal(state, expected)
+
+
+@pytest.mark.parametrize("draw", [odds, extreme_odds])
+def test_probabilities_of_odds(draw, rng):
+    """Of two states with messages by the odds; of one state, of more, and without messages by the energies."""
+    for star in stars(rng, draw, width=1):
+        states = np.where((np.array(star.degree) == 0) | (rng.random(13) < 0.2), rng.integers(1, 4, 13), 2)
+        star.slot_start = np.append(0, np.cumsum(np.where(states == 2, star.degree, 0))).astype(np.uint32)
+        star.slot_message = star.slot_message[np.repeat(states == 2, star.degree)]
+        start = np.append(0, np.cumsum(states)).astype(np.uint64)
+        energy = rng.normal(size=int(start[-1]))
+        energy[int(start[0]) : int(start[1])] = np.inf
+        probability, lost = np.full(len(energy), NAN), np.full(13, NAN)
+        share_odds(energy, start, star.unary, star.slot_start, star.slot_message, star.to_variable, probability, lost)
+        for v in range(13):
+            found, row = (x[int(start[v]) : int(start[v + 1])] for x in (probability, energy))
+            if v == 0:
+                assert lost[v] == np.inf and (found == 0.0).all()
+            elif states[v] != 2 or not star.degree[v]:
+                np.testing.assert_allclose(found, np.exp(-row) / np.exp(-row).sum(), rtol=1e-14)
+                assert lost[v] == 0.0
+            elif np.isnan(lost[v]):
+                assert draw is extreme_odds and np.isnan(found).all()
+            else:
+                on = star.own[v][0] * star.incoming[v].astype(np.longdouble).prod()
+                np.testing.assert_allclose(found, [float(1 / (1 + on)), float(on / (1 + on))], rtol=1e-14)
+                assert lost[v] == 0.0

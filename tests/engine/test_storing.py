@@ -32,10 +32,12 @@ def slots_of(target, arity=3):
 class Rows:
     """Raw messages of the factors `low` to `low` + n of a run, and a message array with former rows and gaps."""
 
-    def __init__(self, raw, former, low=2):
+    def __init__(self, raw, former, low=2, zeros=None):
+        """As odds, `raw` over `zeros`, which are 1 if not given."""
         self.widths, n = [x.shape[1] for x in raw], len(raw[0])
         self.low, self.n = low, n
         self.out = np.concatenate([x.ravel() for x in raw])
+        self.zeros = np.ones_like(self.out) if zeros is None else np.concatenate([x.ravel() for x in zeros])
         self.first, size = [], 3
         for k in self.widths:
             self.first.append(size)
@@ -54,7 +56,8 @@ class Rows:
     def store(self, keep, target, damping):
         """(largest change, shift); the rows beside those stored stay as they were."""
         before, shift = self.messages.copy(), np.full(self.n, NAN)
-        change = keep(self.field, self.out.copy(), self.messages, shift, self.low, self.low + self.n, target, damping)
+        out = self.out.copy() if keep is not store_odds else np.concatenate([self.out, self.zeros])
+        change = keep(self.field, out, self.messages, shift, self.low, self.low + self.n, target, damping)
         for s in range(len(self.widths)):
             if s in slots_of(target, len(self.widths)):
                 m = self.first[s] + self.low * self.widths[s]
@@ -199,6 +202,51 @@ def test_odds_at_the_ends_of_the_number_range_are_lost(damping):
     rows = Rows([low], [low.copy()])
     rows.store(store_odds, ALL, damping)
     assert np.isnan(rows.rows(0)).all()
+
+
+@pytest.mark.parametrize("damping", [0.0, 1e-3, 0.5, 0.99])
+def test_odds_of_any_size_are_right_or_lost(damping, rng):
+    """Odds come as two numbers up to scale: none, of whatever size, makes a message that is wrong."""
+    ends = np.array([0.0, INF, NAN, 5e-324, 2.0**-1000, 2.0**-761, 2.0**-759, 2.0**1000, 2.0**1023])
+    on, off = (
+        np.where(rng.random((4000, 1)) < 0.2, rng.choice(ends, (4000, 1)), np.exp2(rng.uniform(-700, 900, (4000, 1))))
+        for _ in range(2)
+    )
+    near = rng.random((4000, 1)) < 0.7
+    with np.errstate(all="ignore"):
+        on = np.where(near, off * np.exp2(rng.uniform(-241.0, 241.0, (4000, 1))), on)
+    former = np.exp2(rng.choice([1.0, 239.9], (4000, 1)) * rng.uniform(-1.0, 1.0, (4000, 1)))
+    former[rng.random((4000, 1)) < 0.05] = NAN
+    rows = Rows([on], [former], zeros=[off])
+    change, _ = rows.store(store_odds, ALL, damping)
+    q, p, m = (x.astype(np.longdouble) for x in (on, off, former))
+    with np.errstate(all="ignore"):
+        x, y = q / (q + p), p / (q + p)
+        expected = (damping * m / (1 + m) + (1 - damping) * x) / (damping / (1 + m) + (1 - damping) * y)
+        expected = expected if damping > 0.0 else q / p
+    found = rows.rows(0)
+    kept = ~np.isnan(found)
+    np.testing.assert_allclose(found[kept], expected[kept].astype(float), rtol=4e-15)
+    assert ((found[kept] > SMALLEST) & (found[kept] < 1 / SMALLEST)).all()
+    inside = (expected > 1.01 * SMALLEST) & (expected < 0.99 / SMALLEST) & (off > 2.0**-750) & (q + p < 2.0**780)
+    assert kept[inside].all() and inside.sum() > 1000
+    assert np.isnan(change)
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.5])
+def test_change_of_odds(damping):
+    """Of the new odds from the former, in nats, either way; infinite where one of the two numbers is 0."""
+    for on, off, former, expected in [
+        (3.0, 1.5, 2.0, 0.0), (4.0, 1.0, 2.0, np.log(2.0)), (1.0, 1.0, 2.0, np.log(2.0)), (0.0, 1.0, 2.0, INF),
+        (1.0, 0.0, 2.0, INF), (2.0**-500, 2.0**-500, 0.25, np.log(4.0)), (2.0**700, 2.0**690, 1.0, np.log(1024.0)),
+    ]:  # fmt: skip
+        numbers = (np.full((1, 1), x) for x in (on, former, off))
+        raw, before, zeros = numbers
+        change, _ = Rows([raw], [before], zeros=[zeros]).store(store_odds, ALL, damping)
+        assert change == pytest.approx(expected, rel=1e-14, abs=1e-15)
+    for on, off, former in [(NAN, 1.0, 1.0), (1.0, NAN, 1.0), (1.0, 1.0, NAN), (0.0, 0.0, 1.0), (INF, INF, 1.0)]:
+        raw, before, zeros = (np.array([[x], [1.0]]) for x in (on, former, off))
+        assert np.isnan(Rows([raw], [before], zeros=[zeros]).store(store_odds, ALL, damping)[0])
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.3, 0.9])

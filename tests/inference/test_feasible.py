@@ -9,11 +9,15 @@ from strategies import Case, case_of
 from unions import bind_cases
 
 import factorgraph_ebm as fg
+from factorgraph_ebm.compiler.parts import Sample
+from factorgraph_ebm.compiler.union import compile_union
 from factorgraph_ebm.engine.driver import RUNAWAY
 from factorgraph_ebm.factors import STRUCTURES
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.feasible import Feasible
+from factorgraph_ebm.inference.forms import Differences, Odds
 from factorgraph_ebm.inference.method import Problem
+from factorgraph_ebm.inference.passing import Passing
 
 FORBIDDING = ["forbidden", "integer forbidden", "tied", "huge"]
 
@@ -201,3 +205,33 @@ def test_feasible_is_said_only_of_what_is(block):
             stopped += 1
             assert best.feasible and np.isfinite(fg.energy(case.graph, best, parameters=case.parameters))
     assert stopped > 0
+
+
+@pytest.mark.parametrize("form", [Odds, Differences])
+def test_a_few_factors_that_are_violated_settle_it(form, rng):
+    """What is not unsure is not allowed in the likeliest states; where little is violated, much is unsure."""
+    x, cost = fg.output("x", shape=300, n_states=2), fg.observed("cost", shape=300, dim=2)
+    member = np.array([rng.choice(300, 4, replace=False) for _ in range(150)])
+    graph = fg.FactorGraph([fg.Table([x], energies=cost), fg.Parity(x, members=member)])
+    samples = 6
+    values = [{"cost": rng.normal(size=(300, 2)) * [0.0, 1.0] + [0.0, 1.5]} for _ in range(samples)]
+    values[0]["cost"][:, 1] = values[3]["cost"][:, 1] = 2.0
+    union = compile_union([Sample(graph, None)] * samples)
+    numbers = union.bind(values, np.full(300 * samples, -1))
+    problem = Problem(union, numbers, 1.0, form is Differences, None, np.inf, None)
+    passing = form(union.layout, numbers, minimize=form is Differences)
+    feasible = Feasible(problem)
+    chunks = list(range(samples))
+    state, whole = np.full(len(union.compiled.variable_cell), 7), np.zeros(len(union.compiled.variable_cell), np.int64)
+    passing.likeliest(whole, chunks)
+    allowed = feasible.chunks(whole, chunks)
+    unsure = feasible.unsure(passing, state, chunks)
+    np.testing.assert_array_equal(allowed, np.isin(chunks, [0, 3]))
+    assert unsure == [0, 3]
+    assert feasible.unsure(passing, state, []) == []
+    looked = state != 7
+    np.testing.assert_array_equal(state[looked], whole[looked])
+    assert 0 < looked.sum() < len(state) / 2
+    np.testing.assert_array_equal(feasible.chunks(whole, [2, 3]), [False, True])
+    energies = Passing(union.layout, numbers, minimize=form is Differences)
+    assert feasible.unsure(energies, state, chunks) == chunks

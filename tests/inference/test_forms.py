@@ -13,8 +13,10 @@ from strategies import case_of
 import factorgraph_ebm as fg
 from factorgraph_ebm.arrays import Messages
 from factorgraph_ebm.compiler.schedules import flooding, sequential
-from factorgraph_ebm.inference import forms
+from factorgraph_ebm.inference import bp, forms
+from factorgraph_ebm.inference.bp import _log_partitions
 from factorgraph_ebm.inference.forms import Differences, Odds, Weights
+from factorgraph_ebm.inference.method import Problem
 from factorgraph_ebm.inference.passing import Passing
 
 FORMS = {"weights": (Weights, False), "odds": (Odds, False), "differences": (Differences, True)}
@@ -205,3 +207,30 @@ def test_a_hub_of_many_neighbours_stays_in_range():
     belief = fg.marginals(graph)
     np.testing.assert_allclose(belief["hub"], np.exp(expected - np.logaddexp.reduce(expected)), atol=1e-10)
     assert belief.log_partition == pytest.approx(np.logaddexp.reduce(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("size", [1.0, 200.0])
+def test_log_partitions_of_odds_are_those_of_the_same_messages_in_energies(size, rng):
+    """By way of weights, and where those lose digits of energies: evidence of hundreds of nats, for and against."""
+    union, numbers = bind(binary_graph(rng))
+    problem = Problem(union, numbers, 1.0, False, None, np.inf, None)
+    odds = Odds(union.layout, numbers, minimize=False)
+    odds.take(np.exp2(rng.uniform(-size, size, odds.message_size)))
+    plain = Passing(union.layout, numbers, minimize=False)
+    plain.take(odds.energies().to_variable)
+    _, expected, _ = plain.marginals()
+    found = _log_partitions(problem, odds)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert np.isfinite(found).all()
+
+
+def test_a_log_partition_is_made_when_it_is_read(everywhere, rng, monkeypatch):
+    graph = binary_graph(rng, scale=0.3)
+    made = []
+    monkeypatch.setattr(bp, "_log_partitions", lambda *known: made.append(1) or _log_partitions(*known))
+    belief = fg.marginals([graph, graph], method="bp")
+    assert belief[0].status.value == "converged" and not made
+    first = belief[0].log_partition
+    assert made == [1] and belief[1].log_partition == first and made == [1]
+    monkeypatch.setattr(forms, "SMALL", 1 << 40)
+    assert first == pytest.approx(fg.marginals(graph, method="bp").log_partition, rel=1e-9)
