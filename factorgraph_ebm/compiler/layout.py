@@ -1,8 +1,9 @@
 """Parts laid out as runs: the flat arrays that the engine reads.
 
-Variables are sorted by chunk, level and whether they have two states; factors by run, chunk and level. A chunk is one
-sample that must be iterated, or as many samples as make a few thousand variables of those that one sweep solves: each
-sample of a list stops when it has converged, and what is worked on stays in cache.
+Variables are sorted by chunk, level and whether they have two states; factors by run, chunk, level and variable, so
+that those beside each other write to the same and the next variables. A chunk is one sample that must be iterated, or
+as many samples as make a few thousand variables of those that one sweep solves: each sample of a list stops when it has
+converged, and what is worked on stays in cache.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import F64, I64, U8, U32, U64, Bool, Compiled
-from factorgraph_ebm.compiler.ordering import assign_levels, counting_order
+from factorgraph_ebm.compiler.ordering import assign_levels, counting_order, highest_ranks
 from factorgraph_ebm.compiler.parts import Cells, Part
 from factorgraph_ebm.compiler.topology import Topology, find_topology
 
@@ -94,8 +95,11 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
     runs = _Runs(parts, top, last, soft)
     first_variable = top.slot_variable[top.factor_start[:-1]] if n_factors else np.zeros(0, np.int64)
     factor_chunk = chunk[first_variable]
-    factor_key = (runs.of_factor * n_chunks + factor_chunk) * n_levels + factor_level
-    factor_order = _stable_order(factor_key, len(runs.keys) * n_chunks * n_levels)
+    highest = np.empty(n_factors, np.int64)
+    highest_ranks(top.factor_start, top.slot_variable, last, rank, highest)
+    factor_order = _stable_order(highest, n_variables)
+    if len(runs.keys) > 1:
+        factor_order = factor_order[_stable_order(runs.of_factor[factor_order], len(runs.keys))]
     position = np.empty(n_factors, np.int64)
     position[factor_order] = np.arange(n_factors)
     run_start = np.concatenate([[0], np.cumsum(np.bincount(runs.of_factor, minlength=len(runs.keys)))])

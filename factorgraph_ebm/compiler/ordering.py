@@ -181,3 +181,20 @@ def find_enclosing(factor_start, slot_variable, slot_factor, start, slot, candid
             if inside:
                 best = factor_start[g + 1] - factor_start[g]
                 enclosing[f] = g
+
+
+@kernel(NOTHING, READ_I8, READ_I8, READ_I8, READ_I8, I8)
+def highest_ranks(factor_start, slot_variable, last, rank, highest):  # type: ignore[no-untyped-def]
+    """`highest` (F,) becomes the largest rank of a factor's variables other than the last, or of its only one.
+
+    Ranks ascend with chunks and levels, so this order of factors is one by chunk, level and variable.
+    """
+    for f in range(len(factor_start) - 1):
+        first = factor_start[f]
+        size = factor_start[f + 1] - first
+        best = 0 if size > 1 else rank[slot_variable[first]]
+        for s in range(size):
+            r = rank[slot_variable[first + s]]
+            if s != last[f] and r > best:
+                best = r
+        highest[f] = best
