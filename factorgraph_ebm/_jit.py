@@ -15,6 +15,7 @@ in each process and a warning says so once. `KERNELS` lists all that a process k
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import gc
 import hashlib
@@ -24,8 +25,10 @@ import sys
 import tempfile
 import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+import numpy as np
 
 # Types of kernel arguments. Graph arrays are read-only; a writable array is accepted for a read-only argument.
 READ_F8 = "Array(float64, 1, 'C', True)"
@@ -38,27 +41,36 @@ I8 = "int64[::1]"
 U4 = "uint32[::1]"
 U8 = "uint64[::1]"
 U1 = "uint8[::1]"
+# Addresses of arrays, for kernels that other kernels call by address: see `engine.addresses`.
+AT_F8 = "CPointer(float64)"
+AT_I8 = "CPointer(int64)"
+AT_U8 = "CPointer(uint64)"
+AT_U4 = "CPointer(uint32)"
 SIZE = "uint64"
 INTEGER = "int64"
 REAL = "float64"
+FUNCTION = "int64"
+"address of a kernel that is called with `call` or `measure`"
 NOTHING = "void"
 
 
 KERNELS: list[Kernel] = []
-"every kernel with a signature, drivers included, of the modules imported so far"
+"every kernel with a signature of the modules imported so far"
 
 
 class Kernel:
     """A function that is compiled at its first use, for one signature (or inside its callers, if it has none)."""
 
-    def __init__(self, function: Callable[..., Any], signature: str | None) -> None:
+    def __init__(self, function: Callable[..., Any], types: tuple[str, ...] | None) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.signature = signature
+        self.types = types
+        "of the result and of the arguments; None: whatever its callers give"
+        self.signature = None if types is None else f"{types[0]}({', '.join(types[1:])})"
         self.name = function.__name__
 
     def __call__(self, *arguments: Any) -> Any:
-        return self.compiled(*arguments)
+        return self._from_python(*arguments)
 
     @functools.cached_property
     def compiled(self) -> Any:
@@ -73,6 +85,16 @@ class Kernel:
         function.__dict__["kernel_signature"] = self.signature or ""
         return _compile(function, self.signature)
 
+    @functools.cached_property
+    def _from_python(self) -> Any:
+        """What Python calls: a kernel of addresses is a C function, and takes arrays of the right types for them."""
+        if self.types is None or not any(t.startswith("CPointer") for t in self.types):
+            return self.compiled
+        if callable(self.address):  # the JIT is off
+            return self.address
+        result, *arguments = (_in_c(t) for t in self.types)
+        return ctypes.CFUNCTYPE(result, *arguments)(self.address)
+
     @property
     def loaded(self) -> bool | None:
         """Whether the compiled code came from the cache; None where the JIT is off."""
@@ -80,63 +102,35 @@ class Kernel:
         return None if stats is None else any(stats.cache_hits.values())
 
     @functools.cached_property
-    def pointer(self) -> Any:
-        """The compiled kernel as a value that drivers take in a tuple of pointers (see `Driver`)."""
+    def address(self) -> Any:
+        """Where the machine code is, for `call` and `measure`; with the JIT off, the function itself."""
         compiled = self.compiled
-        if not hasattr(compiled, "overloads"):  # the JIT is off
+        if not hasattr(compiled, "overloads"):
             return compiled
-        from numba.core.types import CompileResultWAP
-
         (result,) = compiled.overloads.values()
-        return CompileResultWAP(result)
+        return result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name)
 
 
-def _declare(function: Callable[..., Any], signature: str) -> Kernel:
-    KERNELS.append(Kernel(function, signature))
-    return KERNELS[-1]
+def _in_c(of: str) -> Any:
+    """The type that ctypes knows a type of ours by."""
+    if of.startswith("CPointer"):
+        return np.ctypeslib.ndpointer(of[len("CPointer(") : -1], flags="C_CONTIGUOUS")
+    return {NOTHING: None, SIZE: ctypes.c_uint64, INTEGER: ctypes.c_int64, REAL: ctypes.c_double}[of]
 
 
 def kernel(result: str, *arguments: str) -> Callable[[Callable[..., Any]], Kernel]:
     """Decorate a module-level function as a kernel with this one signature."""
-    return lambda function: _declare(function, f"{result}({', '.join(arguments)})")
+
+    def declare(function: Callable[..., Any]) -> Kernel:
+        KERNELS.append(Kernel(function, (result, *arguments)))
+        return KERNELS[-1]
+
+    return declare
 
 
 def inlined(function: Callable[..., Any]) -> Kernel:
     """Decorate a small function that is used inside kernels only, for any types."""
     return Kernel(function, None)
-
-
-POINTER_COUNTS = (2, 4, 16)
-"lengths of tuples of kernels; a driver is compiled for each length that occurs, since passing a kernel takes 10 us"
-
-
-class Driver:
-    """A kernel whose first argument is a tuple of kernels of one signature, called through pointers.
-
-    A driver that calls kernels through pointers compiles in a third of a second, whatever they are; one that names
-    them optimises all of them again inside itself.
-    """
-
-    def __init__(self, function: Callable[..., Any], pointed: tuple[str, ...], signature: tuple[str, ...]) -> None:
-        functools.update_wrapper(self, function)
-        pointer = f"FunctionType({pointed[0]}({', '.join(pointed[1:])}))"
-        self.kernels = {
-            count: _declare(function, f"{signature[0]}({', '.join((f'UniTuple({pointer}, {count})', *signature[1:]))})")
-            for count in POINTER_COUNTS
-        }
-
-    def __call__(self, kernels: tuple[Any, ...], *arguments: Any) -> Any:
-        return self.kernels[len(kernels)](kernels, *arguments)
-
-
-def driver(pointed: tuple[str, ...], *signature: str) -> Callable[[Callable[..., Any]], Driver]:
-    """Decorate a driver of kernels with the signature `pointed`; its own is result, then arguments after the tuple."""
-    return lambda function: Driver(function, pointed, signature)
-
-
-def pointer_type(result: str, *arguments: str) -> str:
-    """The type of a driver's argument that is one kernel: a tuple of one (see `pointer_to`)."""
-    return f"UniTuple(FunctionType({result}({', '.join(arguments)})), 1)"
 
 
 class Intrinsic(Kernel):
@@ -158,39 +152,40 @@ def intrinsic(plain: Callable[..., Any]) -> Callable[[Callable[..., Any]], Intri
     return lambda build: Intrinsic(build, plain)
 
 
-class Pointers(tuple[Any, ...]):
-    """A tuple of kernels that knows its Numba type: Numba would find it anew at each call, slowly, with a warning."""
-
-    numba_type: Any = None
-
-
-@functools.cache
-def _register_pointers() -> None:
-    import numba
-
-    numba.extending.typeof_impl.register(Pointers)(lambda value, _: value.numba_type)
+def addresses(kernels: Iterable[Kernel]) -> Any:
+    """Addresses of kernels, for a kernel that calls them with `call` or `measure`."""
+    found = [kernel.address for kernel in kernels]
+    return found if any(map(callable, found)) else np.array(found, np.int64)
 
 
-def pointers(kernels: Sequence[Kernel]) -> Pointers:
-    """A tuple of kernels for a driver, filled up to one of the lengths that drivers are compiled for."""
-    count = next(c for c in POINTER_COUNTS if c >= len(kernels))
-    return _pointers([*kernels, *[kernels[0]] * (count - len(kernels))])
+def _calling(result: str) -> Intrinsic:
+    """An instruction: call the kernel at an address with a tuple of numbers and addresses of arrays.
+
+    A kernel that calls others so compiles once and in a moment, whatever they are; one that names them optimises all
+    of them again inside itself. Nothing checks the arguments against the signature of who is called.
+    """
+
+    @intrinsic(lambda kernel, arguments: kernel(*arguments))
+    def calling(typing: Any, kernel: Any, arguments: Any) -> Any:
+        from llvmlite import ir  # type: ignore[import-untyped]
+        from numba.core import types
+
+        returned = getattr(types, result)
+
+        def build(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            kinds = [context.get_value_type(of) for of in arguments]
+            gives = ir.VoidType() if result == NOTHING else context.get_value_type(returned)
+            called = builder.inttoptr(values[0], ir.FunctionType(gives, kinds).as_pointer())
+            found = builder.call(called, [builder.extract_value(values[1], i) for i in range(len(kinds))])
+            return context.get_dummy_value() if result == NOTHING else found
+
+        return returned(kernel, arguments), build
+
+    return calling
 
 
-def pointer_to(kernel: Kernel) -> Pointers:
-    """One kernel for an argument of type `pointer_type`."""
-    return _pointers([kernel])
-
-
-def _pointers(kernels: Sequence[Kernel]) -> Pointers:
-    values = Pointers(k.pointer for k in kernels)
-    if hasattr(values[0], "signature"):
-        import numba
-
-        _register_pointers()
-        kernel_type = numba.types.FunctionType(values[0].signature())
-        values.numba_type = numba.types.UniTuple(kernel_type, len(values))  # type: ignore[no-untyped-call]
-    return values
+call = _calling(NOTHING)
+measure = _calling(REAL)
 
 
 _said: dict[str, object] = {}
@@ -229,25 +224,23 @@ def _no_collections() -> Iterator[None]:
 def _compile(function: types.FunctionType, signature: str | None) -> Any:
     import numba  # at the first question, not at `import factorgraph_ebm`: it takes a quarter of a second
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=numba.core.errors.NumbaExperimentalFeatureWarning)
-        # No flag that assumes finite numbers: +inf is a forbidden state.
-        options: dict[str, Any] = {
-            "nogil": True,
-            "error_model": "numpy",
-            "fastmath": {"contract", "nsz", "arcp"},
-        }
-        dispatcher = numba.njit(**options)(function)
-        if signature is None or numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
-            return dispatcher
-        cache = _cache_class()
-        if cache is None:
-            _say_compiling()
-        else:
-            dispatcher._cache = cache(function)
-        dispatcher.compile(signature)
-        dispatcher.disable_compile()
+    # No flag that assumes finite numbers: +inf is a forbidden state.
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": {"contract", "nsz", "arcp"},
+    }
+    dispatcher = numba.njit(**options)(function)
+    if signature is None or numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return dispatcher
+    cache = _cache_class()
+    if cache is None:
+        _say_compiling()
+    else:
+        dispatcher._cache = cache(function)
+    dispatcher.compile(signature)
+    dispatcher.disable_compile()
+    return dispatcher
 
 
 @functools.cache

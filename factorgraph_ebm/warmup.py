@@ -1,4 +1,4 @@
-"""Compile ahead: every kernel and driver of the package into the cache, so that no later process has to.
+"""Compile ahead: every kernel of the package into the cache, so that no later process has to.
 
 A kernel joins by existing: all modules are imported, and each adds what it declares to `_jit.KERNELS`.
 """
@@ -22,7 +22,7 @@ class WarmedUp(NamedTuple):
 
 
 def all_kernels() -> list[_jit.Kernel]:
-    """Return every kernel with a signature of the package, drivers included.
+    """Return every kernel with a signature of the package.
 
     Examples
     --------

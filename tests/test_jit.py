@@ -46,23 +46,23 @@ def twice(x):
     return x + x
 """,
     "caller": """
-from factorgraph_ebm._jit import REAL, driver, kernel
+from factorgraph_ebm._jit import READ_I8, REAL, addresses, kernel, measure
 from factorgraph_ebm.callee import twice
 @kernel(REAL, REAL)
 def double(x):
     return twice(x)
-@driver((REAL, REAL), REAL, REAL)
+@kernel(REAL, READ_I8, REAL)
 def apply(kernels, x):
-    return x + kernels[0](x)
+    return x + measure(kernels[0], (x,))
 """,
 }
 ASK_SMALL = """
 import json, warnings
-from factorgraph_ebm._jit import pointers
+from factorgraph_ebm._jit import addresses
 from factorgraph_ebm.caller import apply, double
 with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
-    answers = [double(3.0), apply(pointers([double]), 3.0)]
+    answers = [double(3.0), apply(addresses([double]), 3.0)]
 print(json.dumps({"answers": answers, "warnings": [str(w.message) for w in said]}))
 """
 RIGHT = [2.0, 0.0, 2.0, 0.0, 1.0, 2.0]
@@ -296,14 +296,14 @@ print(json.dumps({"compiled": warmed.compiled, "loaded": warmed.loaded, "in": wa
 """
     places = {"PYTHONPATH": site, "FACTORGRAPH_EBM_CACHE_DIR": tmp_path / "cache"}
     first, second = ask(warm, **places), ask(warm, **places)
-    assert (first["compiled"], first["loaded"]) == (4, 0)  # the kernel, and its driver for each length
-    assert (second["compiled"], second["loaded"]) == (0, 4)
-    assert first["said"] == [[0, 4, "double"], *([n, 4, "apply"] for n in (1, 2, 3))]
+    assert (first["compiled"], first["loaded"]) == (2, 0)
+    assert (second["compiled"], second["loaded"]) == (0, 2)
+    assert first["said"] == [[0, 2, "double"], [1, 2, "apply"]]
     assert str(files(tmp_path / "cache")[0].parent) == first["in"]
     (site / "factorgraph_ebm" / "plots" / "new.py").write_text(SMALL["caller"])
     (site / "factorgraph_ebm" / "plots" / "__init__.py").write_text("")
     third = ask(warm, **places)  # other sources: another cache
-    assert (third["compiled"], third["loaded"]) == (8, 0)
+    assert (third["compiled"], third["loaded"]) == (4, 0)
     (site / "factorgraph_ebm" / "broken.py").write_text("import factorgraph_ebm.gone\n")
     broken = start(warm, **places)
     assert "No module named 'factorgraph_ebm.gone'" in broken.communicate(timeout=120)[1] and broken.returncode
@@ -314,7 +314,6 @@ def test_every_kernel_of_the_library_is_listed():
     modules = [module for name, module in sys.modules.items() if name.startswith("factorgraph_ebm.")]
     declared = [value for module in modules for value in vars(module).values()]
     kernels = [v for v in declared if isinstance(v, _jit.Kernel) and v.signature is not None]
-    kernels += [k for v in declared if isinstance(v, _jit.Driver) for k in v.kernels.values()]
     assert {id(kernel) for kernel in kernels} == listed
     assert {"pair_sum", "run_steps", "incidence"} <= {kernel.name for kernel in kernels}
 
@@ -381,7 +380,7 @@ def test_hot_kernels_are_vectorised(module, name, instruction, least, monkeypatc
     """A signed index, or a call of the C library, stops vectorisation without a word, and costs a factor of seven."""
     monkeypatch.setattr(_jit, "_cache_class", lambda: None)  # what comes from the cache cannot be looked at
     kernel = getattr(importlib.import_module(f"factorgraph_ebm.{module}"), name)
-    compiled = _jit.Kernel(kernel.function, kernel.signature).compiled
+    compiled = _jit.Kernel(kernel.function, kernel.types).compiled
     if not hasattr(compiled, "inspect_asm"):
         pytest.skip("the JIT is off")
     (assembly,) = compiled.inspect_asm().values()

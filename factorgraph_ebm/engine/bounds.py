@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, READ_F8, READ_I8, READ_U4, READ_U8, REAL, SIZE, driver
+from factorgraph_ebm._jit import F8, READ_F8, READ_I8, READ_U4, READ_U8, REAL, SIZE, call, kernel
+from factorgraph_ebm.engine.addresses import address, after, of_runs
 from factorgraph_ebm.engine.driver import RUNS
-from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
 U8 = np.uint64
 
 
-@driver(SIGNATURE, REAL, READ_I8, READ_U8, READ_U4, READ_U4, *RUNS, READ_F8, F8, F8, SIZE, READ_F8, F8, F8)
+@kernel(REAL, READ_I8, READ_I8, READ_U8, READ_U4, READ_U4, *RUNS, READ_F8, F8, F8, SIZE, READ_F8, F8, F8)
 def add_lower_bounds(  # type: ignore[no-untyped-def]
     kernels, run_kernel, start, scope, variable_sample,
     run_field, run_field_start, factor_number, constants, store, weight,
@@ -31,9 +31,14 @@ def add_lower_bounds(  # type: ignore[no-untyped-def]
         sample = variable_sample[v]
         bound[sample] += least
         size[sample] += abs(least) if least < np.inf else 0.0
-    for r in range(len(run_field_start) - 1):
-        run = run_field[run_field_start[r] : run_field_start[r + 1]]
-        number = factor_number[run[3] : run[3] + run[0]]
+    runs = len(run_field_start) - 1
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    minus_messages, out, scratch = address(minus_messages), address(out), address(scratch)
+    for r in range(runs):
+        run = after(run_field, run_field_start[r])
+        number = after(factor_number, run[3])
         last = run[6]
         before = U8(0)
         for slot in range(last):
@@ -43,7 +48,9 @@ def add_lower_bounds(  # type: ignore[no-untyped-def]
         stop = U8(run[0])
         while low < stop:
             high = low + block if low + block < stop else stop
-            kernels[run_kernel[r]](run, number, store, weight, constants, minus_messages, out, scratch, low, high, last)
+            call(kernels[run_kernel[r]], (
+                run, number, store, weight, constants, minus_messages, out, scratch, low, high, last,
+            ))  # fmt: skip
             for f in range(low, high):
                 o = (high - low) * before + (f - low) * k
                 m = U8(run[8 + 4 * last + 2]) + f * k

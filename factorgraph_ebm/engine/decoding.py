@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import I8, INTEGER, READ_I8, driver, inlined
-from factorgraph_ebm.engine.bare import bare_runs, bare_state, bare_variables
+from factorgraph_ebm._jit import I8, INTEGER, READ_I8, call, inlined, kernel
+from factorgraph_ebm.engine.addresses import after, of_runs, of_state, of_variables
 from factorgraph_ebm.engine.driver import RUNS, STATE, VARIABLES
-from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
 U8 = np.uint64
 
 
-@driver(SIGNATURE, INTEGER, READ_I8, *VARIABLES, READ_I8, *RUNS, *STATE, INTEGER, INTEGER, I8, INTEGER)
+@kernel(INTEGER, READ_I8, READ_I8, *VARIABLES, READ_I8, *RUNS, *STATE, INTEGER, INTEGER, I8, INTEGER)
 def choose_states(  # type: ignore[no-untyped-def]
     kernels, slot_kernel,
     unary, start, slot_start, slot_split, slot_message, factor_slot,
@@ -27,17 +26,18 @@ def choose_states(  # type: ignore[no-untyped-def]
     to a strictly better state. A chosen variable sends the message 0 at its state, +inf elsewhere. `state` is -1 where
     nothing is chosen yet; variables that are summed out enter as -2 and stay.
     """
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    runs = len(run_field_start) - 1
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
     changed = 0
     one = U8(1)
     width = 0
-    for r in range(len(run_field_start) - 1):
+    for r in range(runs):
         total = 0
         for slot in range(run_field[run_field_start[r] + 1]):
             total += run_field[run_field_start[r] + 8 + 4 * slot]
@@ -54,12 +54,12 @@ def choose_states(  # type: ignore[no-untyped-def]
             out[b + s] = unary[w + s]
         for j in range(slot_start[v], slot_start[v + 1]):
             m = slot_message[j]
-            r, f, slot = locate(run_field, run_field_start, m)
-            run = run_field[run_field_start[r] : run_field_start[r + 1]]
-            number = factor_number[run[3] : run[3] + run[0]]
-            kernels[slot_kernel[factor_slot[r] + slot]](
-                run, number, store, weight, constants, to_factor, out, scratch, f, f + one, slot
-            )
+            r, f, slot = locate(run_field, run_field_start, runs, m)
+            run = after(run_field, run_field_start[r])
+            number = after(factor_number, run[3])
+            call(kernels[slot_kernel[factor_slot[r] + slot]], (
+                run, number, store, weight, constants, to_factor, out, scratch, f, f + one, slot,
+            ))  # fmt: skip
             o = U8(0)
             for t in range(slot):
                 o += U8(run[8 + 4 * t])
@@ -85,10 +85,10 @@ def choose_states(  # type: ignore[no-untyped-def]
 
 
 @inlined
-def locate(run_field, run_field_start, m):  # type: ignore[no-untyped-def]
+def locate(run_field, run_field_start, runs, m):  # type: ignore[no-untyped-def]
     """Run, factor and slot of the message row at element m: rows of runs lie one run after another."""
     low = 0
-    high = len(run_field_start) - 1
+    high = runs
     while high - low > 1:
         middle = (low + high) // 2
         if run_field[run_field_start[middle] + 10] <= np.int64(m):

@@ -1,7 +1,7 @@
 """The drivers: run the tasks of a schedule, on one thread or several.
 
-Kernels are called through pointers, so a driver compiles once and in a moment, whatever kernels there are, and one
-driver serves every form of messages: a factor kernel writes raw messages, `keep` normalises, compares, damps and
+Kernels are called by address, so a driver compiles once and in a moment, whatever kernels there are, and one driver
+serves every form of messages: a factor kernel writes raw messages, `keep` normalises, compares, damps and
 stores them (`engine.messages`), `send` lets variables send (`engine.variables` and its like).
 """
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from factorgraph_ebm._jit import (
     F8,
+    FUNCTION,
     I8,
     INTEGER,
     READ_F8,
@@ -19,15 +20,13 @@ from factorgraph_ebm._jit import (
     READ_U8,
     REAL,
     SIZE,
-    driver,
+    call,
     inlined,
-    pointer_type,
+    kernel,
+    measure,
 )
-from factorgraph_ebm.engine.bare import bare, bare_runs, bare_state, bare_variables
-from factorgraph_ebm.engine.messages import STORE
+from factorgraph_ebm.engine.addresses import address, after, of_runs, of_state, of_variables
 from factorgraph_ebm.engine.tickets import read, take
-from factorgraph_ebm.engine.variables import SEND
-from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
 U8 = np.uint64
 
@@ -39,7 +38,7 @@ STATE = (F8, F8, F8, F8)
 "to_variable, to_factor, out, scratch"
 STEPS = (READ_I8, READ_I8, READ_I8, READ_I8, READ_I8)
 "kernel, run, low, high, target of each step"
-FORM = (pointer_type(*SEND), pointer_type(*STORE))
+FORM = (FUNCTION, FUNCTION)
 "send, keep"
 
 
@@ -63,26 +62,26 @@ def run_step(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Run one step; return the largest change of a message."""
     if kernel < 0:
-        send[0](
+        call(send, (
             unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift,
             U8(low), U8(stop), target,
-        )  # fmt: skip
+        ))  # fmt: skip
         return 0.0
     change = 0.0
-    run = run_field[run_field_start[r] : run_field_start[r + 1]]
-    number = factor_number[run[3] : run[3] + run[0]]
+    run = after(run_field, run_field_start[r])
+    number = after(factor_number, run[3])
     at = U8(low)
     end = U8(stop)
     while at < end:
         high = at + block if at + block < end else end
-        kernels[kernel](run, number, store, weight, constants, to_factor, out, scratch, at, high, target)
-        change = larger(change, keep[0](run, out, to_variable, shift, at, high, target, damping))
+        call(kernels[kernel], (run, number, store, weight, constants, to_factor, out, scratch, at, high, target))
+        change = larger(change, measure(keep, (run, out, to_variable, shift, at, high, target, damping)))
         at = high
     return change
 
 
-@driver(
-    SIGNATURE, REAL, *FORM, *STEPS, INTEGER, INTEGER,
+@kernel(
+    REAL, READ_I8, *FORM, *STEPS, INTEGER, INTEGER,
     *VARIABLES, *RUNS, *STATE, F8, SIZE, REAL,
 )  # fmt: skip
 def run_steps(  # type: ignore[no-untyped-def]
@@ -92,14 +91,14 @@ def run_steps(  # type: ignore[no-untyped-def]
     to_variable, to_factor, out, scratch, shift, block, damping,
 ):  # fmt: skip
     """Run steps first to stop; return the largest change of a message."""
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
-    shift = bare(shift)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    shift = address(shift)
     change = 0.0
     for p in range(first, stop):
         moved = run_step(
@@ -112,8 +111,8 @@ def run_steps(  # type: ignore[no-untyped-def]
     return change
 
 
-@driver(
-    SIGNATURE, REAL, *FORM, *STEPS, READ_I8, READ_I8, I8, I8, F8, INTEGER, REAL,
+@kernel(
+    REAL, READ_I8, *FORM, *STEPS, READ_I8, READ_I8, I8, I8, F8, INTEGER, REAL,
     *VARIABLES, *RUNS, *STATE, F8, SIZE, REAL,
 )  # fmt: skip
 def run_chunks(  # type: ignore[no-untyped-def]
@@ -127,14 +126,14 @@ def run_chunks(  # type: ignore[no-untyped-def]
 
     count[i] becomes the number of iterations of chunks[i], residual[i * limit:] their residuals. `tickets` (1,) is 0.
     """
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
-    shift = bare(shift)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    shift = address(shift)
     while True:
         i = take(tickets, 0)
         if i >= len(chunks):
@@ -156,8 +155,8 @@ def run_chunks(  # type: ignore[no-untyped-def]
                 break
 
 
-@driver(
-    SIGNATURE, REAL, *FORM, *STEPS, READ_I8, INTEGER, INTEGER, I8, F8, F8, INTEGER, REAL,
+@kernel(
+    REAL, READ_I8, *FORM, *STEPS, READ_I8, INTEGER, INTEGER, I8, F8, F8, INTEGER, REAL,
     *VARIABLES, *RUNS, *STATE, F8, SIZE, REAL,
 )  # fmt: skip
 def run_stages(  # type: ignore[no-untyped-def]
@@ -173,14 +172,14 @@ def run_stages(  # type: ignore[no-untyped-def]
     as zeros: for each iteration and stage, tickets taken and steps done, and two more for each iteration.
     Returns the number of iterations.
     """
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
-    shift = bare(shift)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    shift = address(shift)
     at = 0
     for iteration in range(limit):
         for stage in range(first, stop):

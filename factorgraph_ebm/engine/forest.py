@@ -11,31 +11,33 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import (
+    AT_F8,
+    AT_U4,
+    AT_U8,
     F8,
+    FUNCTION,
     I8,
     NOTHING,
-    READ_F8,
     READ_I8,
     READ_U1,
     READ_U4,
     READ_U8,
     REAL,
     SIZE,
-    driver,
+    call,
     inlined,
     kernel,
-    pointer_type,
+    measure,
 )
-from factorgraph_ebm.engine.bare import bare, bare_runs, bare_state, bare_variables
+from factorgraph_ebm.engine.addresses import address, after, of_runs, of_state, of_variables
 from factorgraph_ebm.engine.driver import FORM, RUNS, STATE, STEPS, VARIABLES
 from factorgraph_ebm.engine.tickets import take
 from factorgraph_ebm.factors.elementary import exp_minus
 from factorgraph_ebm.factors.extremes import least_of
-from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
 U8 = np.uint64
 
-JOIN = (NOTHING, READ_F8, READ_U8, READ_U4, READ_U8, READ_F8, F8, F8, SIZE, SIZE)
+JOIN = (NOTHING, AT_F8, AT_U8, AT_U4, AT_U8, AT_F8, AT_F8, AT_F8, SIZE, SIZE)
 "unary, start, slot_start, slot_message, to_variable, probability, free_energy (V,), low, high"
 
 
@@ -87,8 +89,8 @@ BLOCKS = (READ_I8, READ_I8, READ_I8, READ_I8)
 "first block of each chunk; run, first factor, and factor after the last of each block"
 
 
-@driver(
-    SIGNATURE, REAL, *FORM, pointer_type(*JOIN), *STEPS, READ_I8, READ_I8, *BLOCKS, READ_U8, READ_I8, I8,
+@kernel(
+    REAL, READ_I8, *FORM, FUNCTION, *STEPS, READ_I8, READ_I8, *BLOCKS, READ_U8, READ_I8, I8,
     *VARIABLES, *RUNS, READ_U4, READ_U4, *STATE, F8, I8, SIZE, F8, F8, F8,
 )  # fmt: skip
 def solve_forests(  # type: ignore[no-untyped-def]
@@ -102,15 +104,15 @@ def solve_forests(  # type: ignore[no-untyped-def]
 
     `turn[c]` is the first step of chunk c that goes down. `slot_message` says where rows lie in the chunk's own space.
     """
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
-    shift, local = bare(shift), bare(local)
-    probability, variable_free, free_energy = bare(probability), bare(variable_free), bare(free_energy)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    shift, local = address(shift), address(local)
+    probability, variable_free, free_energy = address(probability), address(variable_free), address(free_energy)
     while True:
         ticket = take(tickets, 0)
         if ticket >= len(chunks):
@@ -124,34 +126,34 @@ def solve_forests(  # type: ignore[no-untyped-def]
             k, r, target = step_kernel[p], step_run[p], step_target[p]
             low, stop = U8(step_low[p]), U8(step_high[p])
             if k < 0:
-                send[0](
+                call(send, (
                     unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift,
                     low, stop, target,
-                )  # fmt: skip
+                ))  # fmt: skip
                 if upward:
                     for v in range(low, stop):
                         if slot_split[v] < slot_start[v + U8(1)]:
                             free_energy[variable_sample[v]] += shift[v - low]
                 continue
-            run = local[run_field_start[r] : run_field_start[r + 1]]
-            number = factor_number[run[3] : run[3] + run[0]]
+            run = after(local, run_field_start[r])
+            number = after(factor_number, run[3])
             while low < stop:
                 high = low + block if low + block < stop else stop
-                kernels[k](run, number, store, weight, constants, to_factor, out, scratch, low, high, target)
-                keep[0](run, out, to_variable, shift, low, high, target, -1.0)
+                call(kernels[k], (run, number, store, weight, constants, to_factor, out, scratch, low, high, target))
+                measure(keep, (run, out, to_variable, shift, low, high, target, -1.0))
                 if upward:
                     for f in range(low, high):
                         free_energy[variable_sample[scope[run[2] + np.int64(f)]]] += shift[f - low]
                 low = high
         first, stop = chunk_variable[c], chunk_variable[c + 1]
-        join[0](unary, start, slot_start, slot_message, to_variable, probability, variable_free, first, stop)
+        call(join, (unary, start, slot_start, slot_message, to_variable, probability, variable_free, first, stop))
         for v in range(first, stop):
             if U8(slot_split[v]) == U8(slot_start[v + U8(1)]):
                 free_energy[variable_sample[v]] += variable_free[v]
 
 
-@driver(
-    SIGNATURE, REAL, *FORM, *STEPS, READ_I8, READ_I8, *BLOCKS, READ_U8, READ_I8, I8,
+@kernel(
+    REAL, READ_I8, *FORM, *STEPS, READ_I8, READ_I8, *BLOCKS, READ_U8, READ_I8, I8,
     *VARIABLES, *RUNS, READ_U4, READ_U1, *STATE, F8, I8, SIZE, I8,
 )  # fmt: skip
 def decode_forests(  # type: ignore[no-untyped-def]
@@ -167,14 +169,14 @@ def decode_forests(  # type: ignore[no-untyped-def]
     the best given what was chosen; of a table that is a row of it. A variable all of whose states are forbidden gets
     state -1.
     """
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
-    shift, local = bare(shift), bare(local)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    shift, local = address(shift), address(local)
     while True:
         ticket = take(tickets, 0)
         if ticket >= len(chunks):
@@ -187,24 +189,26 @@ def decode_forests(  # type: ignore[no-untyped-def]
             k, r, target = step_kernel[p], step_run[p], step_target[p]
             low, stop = U8(step_low[p]), U8(step_high[p])
             if k < 0 and p < turn[c]:
-                send[0](
+                call(send, (
                     unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift,
                     low, stop, target,
-                )  # fmt: skip
+                ))  # fmt: skip
             elif k < 0:
                 for v in range(low, stop):
                     state[v] = _choose(unary, start, slot_start, slot_message, to_variable, to_factor, scratch, v)
             elif p >= turn[c] and is_table[r] == 1:
-                run = local[run_field_start[r] : run_field_start[r + 1]]
-                number = factor_number[run[3] : run[3] + run[0]]
+                run = after(local, run_field_start[r])
+                number = after(factor_number, run[3])
                 _read_rows(run, number, store, scope, state, to_variable, low, stop)
             else:
-                run = local[run_field_start[r] : run_field_start[r + 1]]
-                number = factor_number[run[3] : run[3] + run[0]]
+                run = after(local, run_field_start[r])
+                number = after(factor_number, run[3])
                 while low < stop:
                     high = low + block if low + block < stop else stop
-                    kernels[k](run, number, store, weight, constants, to_factor, out, scratch, low, high, target)
-                    keep[0](run, out, to_variable, shift, low, high, target, -1.0)
+                    call(kernels[k], (
+                        run, number, store, weight, constants, to_factor, out, scratch, low, high, target,
+                    ))  # fmt: skip
+                    measure(keep, (run, out, to_variable, shift, low, high, target, -1.0))
                     low = high
 
 

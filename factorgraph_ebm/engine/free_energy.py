@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, READ_I8, READ_U4, REAL, SIZE, driver, inlined
+from factorgraph_ebm._jit import F8, READ_I8, READ_U4, REAL, SIZE, call, inlined, kernel
+from factorgraph_ebm.engine.addresses import after, of_runs, of_state, of_variables
 from factorgraph_ebm.engine.driver import RUNS, STATE, VARIABLES
-from factorgraph_ebm.factors.message_kernels import SIGNATURE
 
 U8 = np.uint64
 
 
-@driver(SIGNATURE, REAL, READ_I8, *VARIABLES, READ_U4, READ_U4, *RUNS, *STATE, SIZE, F8, F8)
+@kernel(REAL, READ_I8, READ_I8, *VARIABLES, READ_U4, READ_U4, *RUNS, *STATE, SIZE, F8, F8)
 def add_free_energies(  # type: ignore[no-untyped-def]
     kernels, run_kernel,
     unary, start, slot_start, slot_split, slot_message, scope, variable_sample,
@@ -25,11 +25,19 @@ def add_free_energies(  # type: ignore[no-untyped-def]
     to_variable, to_factor, out, scratch, block, belief, free_energy,
 ):  # fmt: skip
     """Add to each sample its Bethe free energy, in nats; +inf where a factor allows nothing."""
-    for v in range(len(start) - 1):
+    variables, runs = len(start) - 1, len(run_field_start) - 1
+    unary, start, slot_start, slot_split, slot_message = of_variables(
+        unary, start, slot_start, slot_split, slot_message
+    )
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    for v in range(variables):
         free_energy[variable_sample[v]] += _free_energy(belief, start[v], start[v + 1] - start[v])
-    for r in range(len(run_field_start) - 1):
-        run = run_field[run_field_start[r] : run_field_start[r + 1]]
-        number = factor_number[run[3] : run[3] + run[0]]
+    for r in range(runs):
+        run = after(run_field, run_field_start[r])
+        number = after(factor_number, run[3])
         last = run[6]
         before = U8(0)
         for slot in range(last):
@@ -39,7 +47,9 @@ def add_free_energies(  # type: ignore[no-untyped-def]
         stop = U8(run[0])
         while low < stop:
             high = low + block if low + block < stop else stop
-            kernels[run_kernel[r]](run, number, store, weight, constants, to_factor, out, scratch, low, high, last)
+            call(kernels[run_kernel[r]], (
+                run, number, store, weight, constants, to_factor, out, scratch, low, high, last,
+            ))  # fmt: skip
             for f in range(low, high):
                 sample = variable_sample[scope[run[2] + np.int64(f)]]
                 o = (high - low) * before + (f - low) * k
@@ -74,7 +84,7 @@ def _free_energy(energy, first, k):  # type: ignore[no-untyped-def]
     return least - np.log(total)
 
 
-@driver(SIGNATURE, REAL, READ_I8, *VARIABLES, READ_U4, READ_U4, *RUNS, *STATE, SIZE, F8)
+@kernel(REAL, READ_I8, READ_I8, *VARIABLES, READ_U4, READ_U4, *RUNS, *STATE, SIZE, F8)
 def add_log_partitions(  # type: ignore[no-untyped-def]
     kernels, run_kernel,
     unary, start, slot_start, slot_split, slot_message, scope, variable_sample,
@@ -82,11 +92,16 @@ def add_log_partitions(  # type: ignore[no-untyped-def]
     to_variable, to_factor, out, scratch, block, log_partition,
 ):  # fmt: skip
     """As `add_free_energies`, for messages that are weights: add the factors' terms of log Z to each sample."""
-    for r in range(len(run_field_start) - 1):
+    runs = len(run_field_start) - 1
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
+        run_field, run_field_start, factor_number, constants, store, weight
+    )
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    for r in range(runs):
         if run_kernel[r] < 0:
             continue
-        run = run_field[run_field_start[r] : run_field_start[r + 1]]
-        number = factor_number[run[3] : run[3] + run[0]]
+        run = after(run_field, run_field_start[r])
+        number = after(factor_number, run[3])
         last = run[6]
         before = U8(0)
         for slot in range(last):
@@ -96,7 +111,9 @@ def add_log_partitions(  # type: ignore[no-untyped-def]
         stop = U8(run[0])
         while low < stop:
             high = low + block if low + block < stop else stop
-            kernels[run_kernel[r]](run, number, store, weight, constants, to_factor, out, scratch, low, high, last)
+            call(kernels[run_kernel[r]], (
+                run, number, store, weight, constants, to_factor, out, scratch, low, high, last,
+            ))  # fmt: skip
             for f in range(low, high):
                 o = (high - low) * before + (f - low) * k
                 m = U8(run[8 + 4 * last + 2]) + f * k

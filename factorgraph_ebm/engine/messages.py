@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, INTEGER, READ_I8, REAL, SIZE, inlined, kernel
+from factorgraph_ebm._jit import AT_F8, AT_I8, INTEGER, REAL, SIZE, inlined, kernel
 from factorgraph_ebm.factors.extremes import bits, least_of, of_bits
 from factorgraph_ebm.factors.message_kernels import is_target
 
 U8 = np.uint64
 I8_ = np.int64
 
-STORE = (REAL, READ_I8, F8, F8, F8, SIZE, SIZE, INTEGER, REAL)
+STORE = (REAL, AT_I8, AT_F8, AT_F8, AT_F8, SIZE, SIZE, INTEGER, REAL)
 "run, out, to_variable, shift, low, high, target, damping -> largest change"
 
 SMALLEST = 2.0**-240

@@ -20,12 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U4, REAL, U1, driver, inlined, kernel
+from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U4, REAL, U1, call, inlined, kernel, measure
 from factorgraph_ebm.arrays import ALL, F64, I64, U32
 from factorgraph_ebm.arrays import U8 as Bytes
-from factorgraph_ebm.engine.bare import bare, bare_runs, bare_state, bare_variables
+from factorgraph_ebm.engine.addresses import address, after, of_runs, of_state, of_variables
 from factorgraph_ebm.engine.driver import FORM, RUNAWAY, RUNS, STATE, VARIABLES, larger
-from factorgraph_ebm.factors.message_kernels import SIGNATURE, is_target
+from factorgraph_ebm.factors.message_kernels import is_target
 
 U8 = np.uint64
 GROUP = 32
@@ -265,8 +265,8 @@ def _largest(x, low, high):  # type: ignore[no-untyped-def]
     return found
 
 
-@driver(
-    SIGNATURE, REAL, *FORM, READ_I8, READ_I8, *UNITS, *QUEUE, *VARIABLES, *RUNS, *STATE, F8,
+@kernel(
+    REAL, READ_I8, *FORM, READ_I8, READ_I8, *UNITS, *QUEUE, *VARIABLES, *RUNS, *STATE, F8,
     INTEGER, F8, REAL, REAL,
 )  # fmt: skip
 def fire_units(  # type: ignore[no-untyped-def]
@@ -283,14 +283,14 @@ def fire_units(  # type: ignore[no-untyped-def]
     `residual` receives the largest priority left each time: at most `tolerance` where nothing was left to send, and
     beyond RUNAWAY, or NaN, the change that ended it. Returns how many times.
     """
-    unary, start, slot_start, slot_split, slot_message = bare_variables(
+    unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
     )
-    run_field, run_field_start, factor_number, constants, store, weight = bare_runs(
+    run_field, run_field_start, factor_number, constants, store, weight = of_runs(
         run_field, run_field_start, factor_number, constants, store, weight
     )
-    to_variable, to_factor, out, scratch = bare_state(to_variable, to_factor, out, scratch)
-    shift = bare(shift)
+    to_variable, to_factor, out, scratch = of_state(to_variable, to_factor, out, scratch)
+    shift = address(shift)
     n = len(priority)
     n_variables = U8(len(stale) // 2)
     first_variable = U8(cursor[FIRST])
@@ -325,16 +325,16 @@ def fire_units(  # type: ignore[no-untyped-def]
                             waits = True
                             break
                     if waits:
-                        send[0](
+                        call(send, (
                             unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift,
                             v_low, v_high, side,
-                        )  # fmt: skip
+                        ))  # fmt: skip
                         for j in range(v_high - v_low):
                             stale[mark + j] = 0
                 priority[u] = 0.0
                 r = block_run[b]
-                run = run_field[run_field_start[r] : run_field_start[r + 1]]
-                number = factor_number[run[3] : run[3] + run[0]]
+                run = after(run_field, run_field_start[r])
+                number = after(factor_number, run[3])
                 low = U8(block_low[b])
                 high = U8(block_high[b])
                 last = run[6]
@@ -349,10 +349,9 @@ def fire_units(  # type: ignore[no-untyped-def]
                     if not alike and not is_target(slot, target):
                         continue
                     aim = target if alike else slot
-                    kernels[slot_kernel[which + slot]](
-                        run, number, store, weight, constants, to_factor, out, scratch, low, high, aim
-                    )
-                    change = larger(change, keep[0](run, out, to_variable, shift, low, high, aim, damping))
+                    serves = kernels[slot_kernel[which + slot]]
+                    call(serves, (run, number, store, weight, constants, to_factor, out, scratch, low, high, aim))
+                    change = larger(change, measure(keep, (run, out, to_variable, shift, low, high, aim, damping)))
                 sent += (block_high[b] - block_low[b]) * (run[1] if sends == -1 else 1)
                 if change != change or RUNAWAY < change < np.inf:
                     cursor[SURPLUS] = 0

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_F8, READ_U4, READ_U8, SIZE, kernel
+from factorgraph_ebm._jit import AT_F8, AT_U4, AT_U8, F8, I8, INTEGER, NOTHING, READ_F8, READ_U4, READ_U8, SIZE, kernel
 from factorgraph_ebm.factors.extremes import least_of
 
 U8 = np.uint64
 
-SEND = (NOTHING, READ_F8, READ_U8, READ_U4, READ_U4, READ_U8, READ_F8, F8, F8, F8, SIZE, SIZE, INTEGER)
+SEND = (NOTHING, AT_F8, AT_U8, AT_U4, AT_U4, AT_U8, AT_F8, AT_F8, AT_F8, AT_F8, SIZE, SIZE, INTEGER)
 """unary, start, slot_start, slot_split, slot_message, to_variable, to_factor, scratch, shift, low, high, target
 
 Where a variable sends to one slot, `shift[v - low]` receives what was taken off its row, in nats."""

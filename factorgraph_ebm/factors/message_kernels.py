@@ -15,7 +15,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from factorgraph_ebm._jit import (
-    F8,
+    AT_F8,
+    AT_I8,
+    AT_U8,
     INTEGER,
     NOTHING,
     READ_F8,
@@ -33,14 +35,14 @@ BLOCK = 256
 
 SIGNATURE = (
     NOTHING,
-    READ_I8,  # run: its fields, see `arrays`
-    READ_U8,  # number: element of `store` of each factor's numbers, where they are not shared
-    READ_F8,  # store: energies
-    READ_F8,  # weight: exp(-store), +inf beyond HEAVIEST
-    READ_F8,  # constants
-    READ_F8,  # to_factor
-    F8,  # out
-    F8,  # scratch
+    AT_I8,  # run: its fields, see `arrays`
+    AT_U8,  # number: element of `store` of each factor's numbers, where they are not shared
+    AT_F8,  # store: energies
+    AT_F8,  # weight: exp(-store), +inf beyond HEAVIEST
+    AT_F8,  # constants
+    AT_F8,  # to_factor
+    AT_F8,  # out
+    AT_F8,  # scratch
     SIZE,  # low
     SIZE,  # high
     INTEGER,  # target

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from factorgraph_ebm import arrays as a
-from factorgraph_ebm._jit import pointer_to
 from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.compiler.layout import Layout, joined
 from factorgraph_ebm.compiler.schedules import sequential
@@ -61,7 +60,7 @@ class Forests:
         variable_free = np.zeros(len(compiled.variable_cell))
         tail = compiled.scope, compiled.variable_sample
         out = probability, variable_free, free_energy
-        self._run(solve_forests, (pointer_to(self.passing.join_kernel),), tail, out)
+        self._run(solve_forests, (self.passing.join_kernel.address,), tail, out)
         return probability, free_energy, variable_free
 
     def states(self, state: I64) -> None:

@@ -100,7 +100,7 @@ class Weights(Passing):
         free_energy = np.empty(len(state))
         unary, start, slot_start, _, slot_message = self.variables
         for chunk in chunks:
-            first, stop = compiled.chunk_variable_start[chunk : chunk + 2]
+            first, stop = compiled.chunk_variable_start[chunk : chunk + 2].tolist()
             tail = self.to_variable, probability, free_energy, first, stop
             join_weights(unary, start, slot_start, slot_message, *tail)
         found = self.lowest(-probability)

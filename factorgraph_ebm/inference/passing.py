@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from factorgraph_ebm import arrays as a
-from factorgraph_ebm._jit import Kernel, pointer_to, pointers
+from factorgraph_ebm._jit import Kernel, addresses
 from factorgraph_ebm.arrays import F64, I64, Messages, Numbers, Steps
 from factorgraph_ebm.compiler.layout import Layout, variable_chunks
 from factorgraph_ebm.compiler.schedules import WIDEST, Operators
@@ -22,7 +22,6 @@ from factorgraph_ebm.engine.free_energy import add_free_energies
 from factorgraph_ebm.engine.messages import store_energies
 from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum_beliefs, to_probabilities
 from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
-from factorgraph_ebm.factors.pair_kernels import pair_min
 from factorgraph_ebm.inference.mirrors import add_mirrors, read_part
 from factorgraph_ebm.inference.tables import scratch_size
 
@@ -66,9 +65,8 @@ class Passing:
         self.minimize = minimize
         self.compiled = compiled
         self.operators = Operators(layout, minimize=minimize, form=self.form)
-        # Without factors the tuple is never read, but it has a type.
-        self.kernels = pointers(self.operators.kernels or [pair_min])
-        self.pointed = pointer_to(self.send_kernel), pointer_to(self.keep_kernel)
+        self.kernels = addresses(self.operators.kernels)
+        self.pointed = self.send_kernel.address, self.keep_kernel.address
         self._lay_out(numbers, repeated)
         self._make_room()
         self._threads = threads

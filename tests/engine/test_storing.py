@@ -238,7 +238,7 @@ def _extremes_of(x, found):
 
 
 # Not declared by the decorator: those are the kernels of the library, which `warmup` compiles.
-_extremes = Kernel(_extremes_of, f"{NOTHING}({READ_F8}, {F8})")
+_extremes = Kernel(_extremes_of, (NOTHING, READ_F8, F8))
 
 
 def extremes(row):
