@@ -77,7 +77,7 @@ class Units(NamedTuple):
     reader_start: I64
     "(V + 1,)"
     reader: I64
-    "units that read each variable"
+    "units that read each variable; room for as many as it has slots, -1 behind the last"
 
 
 class Queue(NamedTuple):
@@ -144,18 +144,6 @@ def lay_ranges(  # type: ignore[no-untyped-def]
     return count
 
 
-@kernel(NOTHING, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, INTEGER, I8, I8)
-def count_readers(block, sends, range_start, range_low, range_high, range_side, first, seen, count):  # type: ignore[no-untyped-def]
-    """`count[v]` becomes the number of units that read variable v; `seen` enters as -1, `count` as 0."""
-    for u in range(len(block)):
-        for i in range(range_start[block[u]], range_start[block[u] + 1]):
-            if _reads(sends[u], range_side[i]):
-                for v in range(range_low[i] - first, range_high[i] - first):
-                    if seen[v] != u:
-                        seen[v] = u
-                        count[v] += 1
-
-
 @kernel(
     NOTHING, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, INTEGER, READ_I8,
     I8, I8, I8, I8, I8, I8, I8,
@@ -166,7 +154,7 @@ def lay_neighbours(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Write the readers of each variable, and the neighbours and hubs of each unit.
 
-    `seen` (U + V,) enters as -1, `filled` (V,) as 0.
+    `seen` (U + V,) and `reader` enter as -1, `filled` (V,) as 0.
     """
     n = len(block)
     for u in range(n):
@@ -192,7 +180,7 @@ def lay_neighbours(  # type: ignore[no-untyped-def]
                         hub[hubs] = v
                         hubs += 1
                     continue
-                for j in range(reader_start[v], reader_start[v + 1]):
+                for j in range(reader_start[v], reader_start[v] + filled[v]):
                     g = reader[j]
                     if seen[g] != u and (block[g] != block[u] or shares[block[u]] == 1):
                         seen[g] = u
@@ -203,10 +191,14 @@ def lay_neighbours(  # type: ignore[no-untyped-def]
 
 
 def make_units(
-    run_field: I64, run_field_start: I64, scope: U32, blocks: tuple[I64, I64, I64], first: int, n_variables: int
+    run_field: I64, run_field_start: I64, scope: U32, slot_start: U32, blocks: tuple[I64, I64, I64], first: int
 ) -> Units:
-    """The units of a chunk's blocks (run, low, high), which come in the order of levels."""
+    """The units of a chunk's blocks (run, low, high), which come in the order of levels.
+
+    `slot_start`: first slot of each variable of the chunk, from `first` on, and where they end.
+    """
     run, low, high = blocks
+    n_variables = len(slot_start) - 1
     arity = run_field[run_field_start[run] + 1]
     down = np.flatnonzero(arity == 2)[::-1]
     block = np.concatenate([np.arange(len(run)), down])
@@ -218,20 +210,16 @@ def make_units(
     count = lay_ranges(run_field, run_field_start, scope, run, low, high, first, seen, shares, start, *ranges)
     range_low, range_high, range_side = (x[:count] for x in ranges)
     laid = start, range_low, range_high, range_side
-    readers, filled = np.zeros(n_variables, np.int64), np.zeros(n_variables, np.int64)
-    seen.fill(-1)
-    count_readers(block, sends, *laid, first, seen, readers)
-    reader_start = np.zeros(n_variables + 1, np.int64)
-    np.cumsum(readers, out=reader_start[1:])
-    # As many units write to a variable as read it.
-    few = readers[readers <= HUB]
-    reader, hub = np.empty(int(reader_start[-1]), np.int64), np.empty(int(reader_start[-1]), np.int64)
-    neighbour = np.empty(int((few * few).sum()), np.int64)
+    # Each slot of a variable is read by one unit, and as many units write to a variable as read it.
+    reader_start = slot_start.astype(np.int64) - int(slot_start[0])
+    few = np.minimum(reader_start[1:] - reader_start[:-1], HUB)
+    reader, hub = np.full(int(reader_start[-1]), -1), np.empty(int(reader_start[-1]), np.int64)
+    neighbour = np.empty(int(few @ few), np.int64)
     neighbour_start, hub_start = np.empty(len(block) + 1, np.int64), np.empty(len(block) + 1, np.int64)
     seen.fill(-1)
     lay_neighbours(
         block, sends, shares, *laid, first, reader_start,
-        seen, filled, reader, neighbour_start, neighbour, hub_start, hub,
+        seen, np.zeros(n_variables, np.int64), reader, neighbour_start, neighbour, hub_start, hub,
     )  # fmt: skip
     return Units(
         block, sends, run, low, high, shares, *laid, neighbour_start, neighbour, hub_start, hub, reader_start, reader
@@ -368,6 +356,8 @@ def fire_units(  # type: ignore[no-untyped-def]
                         _raise_priority(priority, top, neighbour[i], change)
                     for i in range(hub_start[u], hub_start[u + 1]):
                         for j in range(reader_start[hub[i]], reader_start[hub[i] + 1]):
+                            if reader[j] < 0:
+                                break
                             if unit_block[reader[j]] != b or shares[b] == 1:
                                 _raise_priority(priority, top, reader[j], change)
                     # A damped message has not arrived where it was going.
