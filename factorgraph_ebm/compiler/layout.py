@@ -1,8 +1,9 @@
 """Parts laid out as runs: the flat arrays that the engine reads.
 
-Variables are sorted by chunk, level and whether they have two states; factors by run, chunk and level. A chunk is one
-sample that must be iterated, or as many samples as make a few thousand variables of those that one sweep solves: each
-sample of a list stops when it has converged, and what is worked on stays in cache.
+Variables are sorted by chunk, level and whether they have two states; factors by run, chunk, level and variable, so
+that those beside each other write to the same and the next variables. A chunk is one sample that must be iterated, or
+as many samples as make a few thousand variables of those that one sweep solves: each sample of a list stops when it has
+converged, and what is worked on stays in cache.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import F64, I64, U8, U32, U64, Bool, Compiled
-from factorgraph_ebm.compiler.ordering import assign_levels, counting_order
+from factorgraph_ebm.compiler.ordering import assign_levels, counting_order, highest_ranks, place_slots
 from factorgraph_ebm.compiler.parts import Cells, Part
 from factorgraph_ebm.compiler.topology import Topology, find_topology
 
@@ -94,15 +95,16 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
     runs = _Runs(parts, top, last, soft)
     first_variable = top.slot_variable[top.factor_start[:-1]] if n_factors else np.zeros(0, np.int64)
     factor_chunk = chunk[first_variable]
-    factor_key = (runs.of_factor * n_chunks + factor_chunk) * n_levels + factor_level
-    factor_order = _stable_order(factor_key, len(runs.keys) * n_chunks * n_levels)
+    highest = np.empty(n_factors, np.int64)
+    highest_ranks(top.factor_start, top.slot_variable, last, rank, highest)
+    factor_order = _stable_order(highest, n_variables)
+    if len(runs.keys) > 1:
+        factor_order = factor_order[_stable_order(runs.of_factor[factor_order], len(runs.keys))]
     position = np.empty(n_factors, np.int64)
     position[factor_order] = np.arange(n_factors)
     run_start = np.concatenate([[0], np.cumsum(np.bincount(runs.of_factor, minlength=len(runs.keys)))])
 
     field, field_start, message_size = runs.fields(run_start)
-    scope = np.empty(len(top.slot_variable), np.uint32)
-    message = np.empty(len(top.slot_variable), np.int64)  # of each slot in topology order
     all_shared = all(isinstance(p.offset, int) for p in parts)
     number = np.zeros(0 if all_shared else n_factors, np.uint64)
     run_of = runs.of_factor[factor_order]
@@ -111,23 +113,19 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
     part_positions = []
     at = 0
     for p in parts:
-        r, n = p.part.columns.shape
-        where = position[at : at + n]
+        where = position[at : at + p.part.columns.shape[1]]
+        at += len(where)
         part_positions.append(where.astype(np.uint32))
         if not isinstance(p.offset, int):
-            number[where] = p.offset.astype(np.uint64)
-        run = runs.of_factor[at : at + n]
-        within = where - run_start[run]
-        size = run_start[run + 1] - run_start[run]
-        slot0 = top.factor_start[at] if n else 0
-        for s in range(r):
-            base = field_start[run] + a.RUN_HEADER + s * a.SLOT_FIELDS
-            scope[field[field_start[run] + a.RUN_SCOPE] + s * size + within] = rank[p.part.columns[s]]
-            states_here = field[base + a.SLOT_STATES]
-            message[slot0 + s : slot0 + r * n : r] = field[base + a.SLOT_MESSAGE] + within * states_here
-        at += n
-
-    slot_start, slot_split, slots = _variable_slots(top, last, order)
+            number[where] = p.offset
+    n_slots = len(top.slot_variable)
+    scope = np.empty(n_slots, np.uint32)
+    slot_start, slot_split = np.empty(n_variables + 1, np.uint32), np.empty(n_variables, np.uint32)
+    slot_message = np.empty(n_slots, np.uint64)
+    place_slots(
+        top.factor_start, top.slot_variable, top.start, top.slot, order, rank, last, position, runs.of_factor, field,
+        field_start, np.empty(n_slots, np.int64), scope, slot_start, slot_split, slot_message,
+    )  # fmt: skip
     compiled = Compiled(
         variable_cell=np.concatenate([np.flatnonzero(is_free), np.full(n_samples, -1)])[order],
         variable_sample=sample[order].astype(np.uint32),
@@ -135,9 +133,9 @@ def lay_out(parts: Sequence[EnginePart], cells: Cells, n_samples: int, constants
         variable_level=variable_level[order].astype(np.uint32),
         variable_soft=soft[order],
         variable_start=variable_start.astype(np.uint64),
-        variable_slot_start=slot_start.astype(np.uint32),
-        variable_slot_split=slot_split.astype(np.uint32),
-        slot_message=message[slots].astype(np.uint64),
+        variable_slot_start=slot_start,
+        variable_slot_split=slot_split,
+        slot_message=slot_message,
         slot_local=np.zeros(0, np.uint64),
         scope=scope,
         run_field=field,
@@ -192,22 +190,6 @@ def _stable_order(key: I64, n_keys: int) -> I64:
     order = np.empty(len(key), np.int64)
     counting_order(np.ascontiguousarray(key), np.zeros(n_keys + 1, np.int64), order)
     return order
-
-
-def _variable_slots(top: Topology, last: I64, order: I64) -> tuple[I64, I64, I64]:
-    """CSR of slots in engine order of variables: first those of factors whose last variable it is, then the others."""
-    is_last = np.zeros(len(top.slot_variable), bool)
-    is_last[top.factor_start[:-1] + last] = True
-    degree = np.diff(top.start)[order]
-    slot_start = np.concatenate([[0], np.cumsum(degree)])
-    moved = np.repeat(top.start[order] - slot_start[:-1], degree) + np.arange(len(top.slot))
-    slot = top.slot[moved]  # slots by engine variable, declared order within
-    up = ~is_last[slot]
-    owner = np.repeat(np.arange(len(order)), degree)
-    by_side = _stable_order(2 * owner + up, 2 * len(order))
-    slot = slot[by_side]
-    n_last = np.bincount(owner[~up], minlength=len(order)) if len(slot) else np.zeros(len(order), np.int64)
-    return slot_start, slot_start[:-1] + n_last, slot
 
 
 def joined(blocks: Blocks) -> Blocks:
@@ -297,7 +279,7 @@ class _Runs:
                 patterns = np.unique(np.concatenate([lasts[None], softness]), axis=1, return_inverse=True)[1]
                 code = patterns.reshape(-1).astype(np.int64)
             shared = p.offset if isinstance(p.offset, int) else -1
-            for value in np.unique(code):
+            for value in np.flatnonzero(np.bincount(code)).tolist():
                 chosen = code == value
                 i = int(np.argmax(chosen))
                 flags = tuple(int(row[i]) for row in softness) if softness is not None else (0,) * len(p.part.states)

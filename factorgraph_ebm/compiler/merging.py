@@ -50,7 +50,7 @@ def merge_equal_scopes(parts: Sequence[Part], n_variables: int) -> list[Part]:
 
 def _equal_scopes(scope: I64, n_variables: int) -> tuple[I64, I64] | None:
     """Factors that share their set of variables with another, and the number of that set; None where none does."""
-    ordered = np.sort(scope, axis=0)
+    ordered = np.sort(scope, axis=0) if len(scope) != 2 else np.stack([scope.min(axis=0), scope.max(axis=0)])
     code = ordered[0].astype(np.uint64)
     for row in ordered[1:]:
         largest = int(code.max()) if len(code) else 0

@@ -17,7 +17,7 @@ forest one pair is exact; on a grid the levels are its diagonals, the order of s
 
 from __future__ import annotations
 
-from factorgraph_ebm._jit import I8, NOTHING, READ_I8, READ_U1, U1, kernel
+from factorgraph_ebm._jit import I8, NOTHING, READ_I8, READ_U1, U1, U4, U8, kernel
 
 
 @kernel(NOTHING, READ_I8, I8, I8)
@@ -181,3 +181,62 @@ def find_enclosing(factor_start, slot_variable, slot_factor, start, slot, candid
             if inside:
                 best = factor_start[g + 1] - factor_start[g]
                 enclosing[f] = g
+
+
+@kernel(NOTHING, READ_I8, READ_I8, READ_I8, READ_I8, I8)
+def highest_ranks(factor_start, slot_variable, last, rank, highest):  # type: ignore[no-untyped-def]
+    """`highest` (F,) becomes the largest rank of a factor's variables other than the last, or of its only one.
+
+    Ranks ascend with chunks and levels, so this order of factors is one by chunk, level and variable.
+    """
+    for f in range(len(factor_start) - 1):
+        first = factor_start[f]
+        size = factor_start[f + 1] - first
+        best = 0 if size > 1 else rank[slot_variable[first]]
+        for s in range(size):
+            r = rank[slot_variable[first + s]]
+            if s != last[f] and r > best:
+                best = r
+        highest[f] = best
+
+
+@kernel(
+    NOTHING, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8,
+    I8, U4, U4, U4, U8,
+)  # fmt: skip
+def place_slots(  # type: ignore[no-untyped-def]
+    factor_start, slot_variable, start, slot, order, rank, last, position, run, field, field_start,
+    working, scope, slot_start, slot_split, slot_message,
+):  # fmt: skip
+    """Write where every slot lies: `scope`, addressed run by run, and the slots of variables in engine order.
+
+    `position` (F,) is the number of each factor in the engine, `run` (F,) its run; `working` (S,) is working space.
+    Of a variable come first the slots of factors whose last variable it is, then the others, each in declared order.
+    """
+    for f in range(len(factor_start) - 1):
+        row = field_start[run[f]]
+        size = field[row]
+        within = position[f] - field[row + 3]
+        first = factor_start[f]
+        at = field[row + 2] + within
+        for s in range(factor_start[f + 1] - first):
+            states = field[row + 8 + 4 * s]
+            scope[at + s * size] = rank[slot_variable[first + s]]
+            # One look at a scattered place for both: the element of the row, and whether the variable is the last.
+            working[first + s] = 2 * (field[row + 10 + 4 * s] + within * states) + (1 if s == last[f] else 0)
+    count = 0
+    for i in range(len(order)):
+        v = order[i]
+        slot_start[i] = count
+        for j in range(start[v], start[v + 1]):
+            message = working[slot[j]]
+            if message & 1 == 1:
+                slot_message[count] = message >> 1
+                count += 1
+        slot_split[i] = count
+        for j in range(start[v], start[v + 1]):
+            message = working[slot[j]]
+            if message & 1 == 0:
+                slot_message[count] = message >> 1
+                count += 1
+    slot_start[len(order)] = count

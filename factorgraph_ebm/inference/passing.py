@@ -20,7 +20,6 @@ from factorgraph_ebm.engine.driver import run_steps
 from factorgraph_ebm.engine.forest import join_energies, keep_unaries
 from factorgraph_ebm.engine.free_energy import add_free_energies
 from factorgraph_ebm.engine.messages import store_energies
-from factorgraph_ebm.engine.residual import Queue, fire_factors
 from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum_beliefs, to_probabilities
 from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
 from factorgraph_ebm.inference.mirrors import add_mirrors, read_part
@@ -206,15 +205,7 @@ class Passing:
                 self.choose(state, to_factor, first, stop, local=False)
         return decodes
 
-    def fire(self, queue: Queue, firings: int, tolerance: float, damping: float) -> float:
-        """Fire that many factors, most changed first; the largest change that is left to pass on."""
-        left: float = fire_factors(
-            self.kernels, *self.pointed, *self._slot_kernels(), *queue, self.compiled.scope,
-            *self.arguments(self.spaces[0], damping)[:-2], firings, tolerance, damping,
-        )  # fmt: skip
-        return left
-
-    def _slot_kernels(self) -> tuple[I64, I64]:
+    def slot_kernels(self) -> tuple[I64, I64]:
         """Kernel of each slot of each run, flat, and where the slots of each run begin."""
         of_slot = self.operators.of_slot
         start = np.concatenate([[0], np.cumsum([len(k) for k in of_slot])]).astype(np.int64)
@@ -295,7 +286,7 @@ class Passing:
 
     def choose(self, state: I64, to_factor: F64, first: int, stop: int, *, local: bool) -> int:
         """One pass of decoding or of local search over variables first to stop; how many changed."""
-        kernel, start = self._slot_kernels()
+        kernel, start = self.slot_kernels()
         slices = [(low, min(low + SLICE, stop)) for low in range(first, stop, SLICE)]
         changed = 0
         for low, high in slices if local else slices[::-1]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import Bool, Steps
 from factorgraph_ebm.compiler.schedules import flooding, sequential
 from factorgraph_ebm.engine.driver import RUNAWAY
-from factorgraph_ebm.engine.residual import make_queue
 from factorgraph_ebm.inference.feasible import Feasible
+from factorgraph_ebm.inference.firing import Firing
 from factorgraph_ebm.inference.iterating import Plan, iterate
 from factorgraph_ebm.inference.method import Problem, Status
 from factorgraph_ebm.inference.passing import Passing
@@ -71,19 +70,19 @@ class Progress:
 
     def iterate(self, passing: Passing, chunks: Sequence[int]) -> None:
         """Iterate these chunks for as long as the options say."""
-        once = sequential(passing.layout, passing.operators)
         solved = [c for c in chunks if self.exact[c]]
         loopy = [c for c in chunks if not self.exact[c]]
         if solved:
+            once = sequential(passing.layout, passing.operators)
             iterate(passing, Plan(once, 1, 0.0, -1.0), solved, lambda chunk, residuals: True)
             self.solve(solved)
         limit = self.options["max_iterations"]
         limit = SWEEPS[passing.minimize] if limit is None else limit
         damping = self.options["damping"] or 0.0
         if self.options["stop"] == "feasible":
-            self._until_feasible(passing, once, loopy, limit, damping)
+            self._until_feasible(passing, loopy, limit, damping)
         else:
-            self._go_on(passing, once, loopy, limit, damping)
+            self._go_on(passing, loopy, limit, damping)
 
     def solve(self, chunks: Iterable[int]) -> None:
         """Take note that these chunks were solved by one sweep."""
@@ -97,23 +96,27 @@ class Progress:
             return []
         again = [c for c in chunks if self.runs[c].status is Status.ITERATION_LIMIT and not self.problem.is_late()]
         if again:
-            once = sequential(passing.layout, passing.operators)
-            self._go_on(passing, once, again, SWEEPS[passing.minimize], SECOND_DAMPING)
+            self._go_on(passing, again, SWEEPS[passing.minimize], SECOND_DAMPING)
         return again
 
-    def _go_on(self, passing: Passing, once: Steps, chunks: Sequence[int], limit: int, damping: float) -> None:
+    def _go_on(self, passing: Passing, chunks: Sequence[int], limit: int, damping: float) -> None:
         tolerance = float(self.options["tolerance"])
         if limit <= 0 or not chunks:
             return
         if self.options["schedule"] == "residual":
             for chunk in chunks:
-                sweep = self._firing(passing, chunk, damping)
-                for _ in range(limit):
-                    if not self._hear(chunk, [sweep()]):
+                firing = Firing(passing, chunk, damping, tolerance)
+                most = self.runs[chunk].iterations + limit
+                while self._hear(chunk, firing.iterate(most - self.runs[chunk].iterations)):
+                    if self.runs[chunk].iterations >= most:
                         break
+                firing.settle()
             return
-        steps = flooding(passing.layout, passing.operators) if self.options["schedule"] == "flooding" else once
-        iterate(passing, Plan(steps, limit, tolerance, damping), chunks, self._hear)
+        iterate(passing, Plan(self._steps(passing), limit, tolerance, damping), chunks, self._hear)
+
+    def _steps(self, passing: Passing) -> Steps:
+        schedule = flooding if self.options["schedule"] == "flooding" else sequential
+        return schedule(passing.layout, passing.operators)
 
     def _hear(self, chunk: int, residuals: list[float]) -> bool:
         """Take note of some more iterations of a chunk; whether it may go on."""
@@ -131,28 +134,18 @@ class Progress:
             return False
         return True
 
-    def _firing(self, passing: Passing, chunk: int, damping: float) -> Callable[[], float]:
-        """A function that fires as many factors as the chunk has, most changed first."""
-        compiled, blocks = passing.compiled, passing.layout.factor_block
-        first = a.run_fields(compiled, a.RUN_FACTOR)
-        inside = np.flatnonzero(blocks.chunk == chunk)
-        ranges = [np.arange(blocks.low[i], blocks.high[i]) + first[blocks.run[i]] for i in inside]
-        factors = np.concatenate([*ranges, np.zeros(0, np.int64)]).astype(np.int64)
-        queue = make_queue(int(a.run_fields(compiled, a.RUN_SIZE).sum()), factors)
-        return lambda: passing.fire(queue, len(factors), self.options["tolerance"], damping)
-
-    def _until_feasible(
-        self, passing: Passing, once: Steps, chunks: Sequence[int], limit: int, damping: float
-    ) -> None:
+    def _until_feasible(self, passing: Passing, chunks: Sequence[int], limit: int, damping: float) -> None:
         """Iterate all chunks in turn, and after each round let those go whose decoded states violate nothing."""
         problem = self.problem
-        steps = flooding(passing.layout, passing.operators) if self.options["schedule"] == "flooding" else once
+        residual = self.options["schedule"] == "residual"
+        steps = None if residual else self._steps(passing)
         active = list(chunks) if limit > 0 else []
         feasible = Feasible(problem)
         if not len(self.state):  # another form may have satisfied other chunks before
             self.state = np.zeros(len(problem.compiled.variable_cell), np.int64)
         state = self.state
-        firing = {c: self._firing(passing, c, damping) for c in active if self.options["schedule"] == "residual"}
+        tolerance = float(self.options["tolerance"])
+        firing = {c: Firing(passing, c, damping, tolerance) for c in active if residual}
         while active:
             resting: set[int] = set()
 
@@ -161,9 +154,10 @@ class Progress:
                     resting.add(chunk)
                 return True
 
-            if firing:
+            if steps is None:
                 for chunk in active:
-                    hear(chunk, [firing[chunk]()])
+                    hear(chunk, firing[chunk].iterate(1))
+                    firing[chunk].settle()
             else:
                 iterate(passing, Plan(steps, 1, 0.0, damping), active, hear)
             allowed = np.zeros(len(self.runs), bool)

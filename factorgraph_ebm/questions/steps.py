@@ -20,13 +20,13 @@ from factorgraph_ebm.arrays import Messages as Rows
 from factorgraph_ebm.compiler.parts import Sample
 from factorgraph_ebm.compiler.schedules import DOWN, flooding, sequential
 from factorgraph_ebm.compiler.union import compile_union
-from factorgraph_ebm.engine.residual import Queue, make_queue
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.graph.assignment import Given, describe_cell
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.parametrisation import Values
 from factorgraph_ebm.inference import bp, check_options
 from factorgraph_ebm.inference.energies import assignment_energies
+from factorgraph_ebm.inference.firing import Firing
 from factorgraph_ebm.inference.method import Answer, Problem, Status
 from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.questions.asking import read_beta, read_samples, refuse_missing
@@ -264,11 +264,11 @@ def walk(
     watched = _Watched(problem, graph, given, values)
     passing = watched.passing
     layout = problem.union.layout
-    queue: Queue | None = None
+    firing: Firing | None = None
     steps = flooding(layout, passing.operators) if options["schedule"] == "flooding" else None
     if options["schedule"] == "residual":
-        queue = make_queue(len(set(watched.row_factor)), np.arange(len(set(watched.row_factor))))
-        passing.send()
+        firing = Firing(passing, 0, options["damping"], options["tolerance"], most=1)
+        firing.settle()
     elif steps is None:
         steps = sequential(layout, passing.operators)
     exact = bool(problem.compiled.sample_forest[0]) and options["schedule"] == "sequential"
@@ -278,15 +278,16 @@ def walk(
         largest = 0.0
         if every == "sweep":
             before = watched.snapshot()
-            if queue is not None:
-                largest = passing.fire(queue, len(queue.bucket), options["tolerance"], options["damping"])
+            if firing is not None:
+                (largest,) = firing.iterate(1)
+                firing.settle()
             else:
                 assert steps is not None
                 largest = passing.run(steps, 0, int(steps.start[-1]), options["damping"])
             iteration += 1
             yield Step(watched, iteration, largest, before, None)
         else:
-            messages = _fired(watched, queue, options) if queue is not None else _sent(watched, steps, options)
+            messages = _fired(watched, firing) if firing is not None else _sent(watched, steps, options)
             for slot, to_factor, change in messages:
                 iteration += 1
                 largest = max(largest, change)
@@ -333,19 +334,20 @@ def _from_variable(watched: _Watched, v: int, target: int) -> Iterator[tuple[int
         yield slot, True, _change(former[rows], after[rows])
 
 
-def _fired(watched: _Watched, queue: Queue, options: Mapping[str, Any]) -> Iterator[tuple[int, bool, float]]:
+def _fired(watched: _Watched, firing: Firing) -> Iterator[tuple[int, bool, float]]:
     """Fire as many factors as there are, most changed first, and show the messages of each."""
     passing = watched.passing
-    for _ in range(len(queue.bucket)):
+    for _ in range(firing.n_messages):
         before = watched.snapshot()
-        passing.fire(queue, 1, options["tolerance"], options["damping"])
+        (left,) = firing.fire(1)
+        firing.settle()
         for slot, first in enumerate(watched.row_start):
             rows = slice(first, first + watched.row_states[slot])
             for to_factor, state in ((False, passing.to_variable), (True, passing.to_factor)):
                 change = _change(before[to_factor][rows], state[rows])
                 if change > 0.0:
                     yield slot, to_factor, change
-        if (queue.bucket < 0).all():
+        if left <= firing.tolerance:
             return
 
 

@@ -10,8 +10,8 @@ from oracle import brute
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.compiler.schedules import flooding, sequential
-from factorgraph_ebm.engine.residual import make_queue
 from factorgraph_ebm.inference.energies import assignment_energies
+from factorgraph_ebm.inference.firing import Firing
 from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.tables import run_of, run_tables, scope_of
 
@@ -117,10 +117,10 @@ def test_three_iterations_of_flooding_equal_the_book(question, forbidden, dampin
 def until_rest(passing, schedule, damping, tolerance=1e-12, limit=3000):
     layout = passing.layout
     if schedule == "residual":
-        n = int(layout.compiled.run_field[layout.compiled.run_field_start[:-1]].sum())
-        queue = make_queue(n, np.arange(n))
+        firing = Firing(passing, 0, damping, tolerance)
         for _ in range(limit):
-            if passing.fire(queue, n, tolerance, damping) <= tolerance:
+            if firing.iterate(1)[-1] <= tolerance:
+                firing.settle()
                 return
     else:
         steps = {"sequential": sequential, "flooding": flooding}[schedule](layout, passing.operators)
