@@ -23,6 +23,7 @@ from factorgraph_ebm.engine.messages import store_energies
 from factorgraph_ebm.engine.residual import Queue, fire_factors
 from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum_beliefs, to_probabilities
 from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
+from factorgraph_ebm.inference.in_order import lay_in_order
 from factorgraph_ebm.inference.mirrors import add_mirrors, read_part
 from factorgraph_ebm.inference.tables import scratch_size
 
@@ -94,7 +95,9 @@ class Passing:
         compiled = self.compiled
         self.message_size = compiled.message_size
         self.unary = numbers.unary
-        self.store, field, number = add_mirrors(read_part(numbers.store, self.layout), self.layout, repeated)
+        read = read_part(numbers.store, self.layout)
+        read = lay_in_order(read, self.layout) if repeated else add_mirrors(read, self.layout, repeated)
+        self.store, field, number = read
         sums = any(k.name.endswith(("sum", "mixed")) for k in self.operators.kernels)
         self.weight = weights(self.store) if sums else np.zeros(0)
         self.variables = (
