@@ -264,7 +264,7 @@ def _chosen_of(x, found):
     found[1] = greater(x[0], x[1])
 
 
-_chosen = Kernel(_chosen_of, f"{NOTHING}({READ_F8}, {F8})")
+_chosen = Kernel(_chosen_of, (NOTHING, READ_F8, F8))
 
 
 @pytest.mark.parametrize("one", [-INF, -1e300, -1.0, 0.0, 5e-324, 2.0, INF])
