@@ -131,8 +131,9 @@ def _sorted(pieces: Sequence[I64], layout: Layout, upward: int = 0) -> Steps:
     return Steps(start, rows[2], rows[3], rows[4], rows[5], rows[6], stage_start, chunk_stage, turn)
 
 
-WORK = 1 << 14
-"table entries that one step of factors reads, about 10 us: wide stages are cut into several steps"
+TASK = 2000.0
+"""nanoseconds, roughly, of the steps that wide stages are cut into: ten times what it costs a thread to take one, and
+little enough that two threads share the hundred variables of a diagonal"""
 WIDEST = 4096
 "variables of one step at most"
 
@@ -142,12 +143,12 @@ def _cut(rows: I64, layout: Layout) -> I64:
     compiled = layout.compiled
     states = max(1, compiled.unary_size // max(1, len(compiled.variable_cell)))
     grain = np.empty(len(layout.kinds) + 1, np.int64)
-    grain[-1] = max(64, min(WIDEST, (WORK >> 1) // states))  # run -1: variables
+    grain[-1] = max(32, min(WIDEST, int(TASK / (2.0 + 2.0 * states))))  # run -1: variables
     for run, kind in enumerate(layout.kinds):
         row = compiled.run_field[compiled.run_field_start[run] : compiled.run_field_start[run + 1]]
         widths = row[a.RUN_HEADER + a.SLOT_STATES :: a.SLOT_FIELDS].tolist()
-        work = math.prod(widths) if kind == "Table" else 4 * sum(widths)
-        grain[run] = max(32, min(WIDEST, WORK // work))
+        work = 0.3 * math.prod(widths) if kind == "Table" else sum(widths)
+        grain[run] = max(16, min(WIDEST, int(TASK / (2.0 + work))))
     size = grain[rows[3]]
     pieces = np.maximum(1, -(-(rows[5] - rows[4]) // size))
     if (pieces == 1).all():

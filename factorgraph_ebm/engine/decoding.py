@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import I8, INTEGER, READ_I8, call, inlined, kernel
+from factorgraph_ebm._jit import I8, INTEGER, READ_I8, READ_U4, U1, call, inlined, kernel
 from factorgraph_ebm.engine.addresses import after, of_runs, of_state, of_variables
 from factorgraph_ebm.engine.driver import RUNS, STATE, VARIABLES
 
 U8 = np.uint64
 
 
-@kernel(INTEGER, READ_I8, READ_I8, *VARIABLES, READ_I8, *RUNS, *STATE, INTEGER, INTEGER, I8, INTEGER)
+@kernel(INTEGER, READ_I8, READ_I8, *VARIABLES, READ_I8, *RUNS, *STATE, READ_U4, INTEGER, INTEGER, I8, U1, INTEGER)
 def choose_states(  # type: ignore[no-untyped-def]
     kernels, slot_kernel,
     unary, start, slot_start, slot_split, slot_message, factor_slot,
     run_field, run_field_start, factor_number, constants, store, weight,
-    to_variable, to_factor, out, scratch, first, stop, state, local,
+    to_variable, to_factor, out, scratch, scope, first, stop, state, settled, local,
 ):  # fmt: skip
     """Choose the states of variables first to stop; return how many changed.
 
@@ -24,7 +24,8 @@ def choose_states(  # type: ignore[no-untyped-def]
     was chosen before it, through fresh messages of the factors that it shares with chosen variables, so ties can never
     contradict each other. With `local` 1, one pass of local search (ICM): all others are fixed, a variable moves only
     to a strictly better state. A chosen variable sends the message 0 at its state, +inf elsewhere. `state` is -1 where
-    nothing is chosen yet; variables that are summed out enter as -2 and stay.
+    nothing is chosen yet; variables that are summed out enter as -2 and stay. `settled` (V,) is 1 where local search
+    has nothing to look at, since no neighbour has moved since it last looked.
     """
     runs = len(run_field_start) - 1
     unary, start, slot_start, slot_split, slot_message = of_variables(
@@ -44,8 +45,9 @@ def choose_states(  # type: ignore[no-untyped-def]
         width = total if total > width else width
     for i in range(stop - first):
         v = first + i if local == 1 else stop - 1 - i
-        if state[v] == -2:
+        if state[v] == -2 or (local == 1 and settled[v] == 1):
             continue
+        settled[v] = 1
         w = start[v]
         k = start[v + 1] - w
         # the belief is summed in `out` behind what a kernel writes for one factor
@@ -81,6 +83,11 @@ def choose_states(  # type: ignore[no-untyped-def]
             for s in range(k):
                 to_factor[m + s] = np.inf
             to_factor[m + best] = 0.0
+            r, f, slot = locate(run_field, run_field_start, runs, m)
+            run = after(run_field, run_field_start[r])
+            for t in range(run[1]):
+                if t != slot:
+                    settled[scope[run[2] + t * run[0] + np.int64(f)]] = 0
     return changed
 
 

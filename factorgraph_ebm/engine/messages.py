@@ -19,8 +19,9 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import AT_F8, AT_I8, INTEGER, REAL, SIZE, inlined, kernel
+from factorgraph_ebm.factors.apart import read, write
 from factorgraph_ebm.factors.elementary import minus_log
-from factorgraph_ebm.factors.extremes import bits, least_of, of_bits
+from factorgraph_ebm.factors.extremes import bits, greater, least_of, of_bits
 from factorgraph_ebm.factors.message_kernels import is_target
 
 U8 = np.uint64
@@ -74,36 +75,35 @@ def store_energies(run, out, to_variable, shift, low, high, target, damping):  #
                 m += U8(2)
             continue
         for f in range(n):
-            least = least_of(out, o, k)
+            least = least_of(out, o + f * k, k)
             if damping < 0.0 and target >= 0:
                 shift[f] = least
-            if least == np.inf:
-                least = 0.0
-            if damping < 0.0:
+            if least < np.inf:
                 for s in range(k):
-                    to_variable[m + s] = out[o + s] - least
-            else:
-                largest = I8_(0)
-                for s in range(k):
-                    value = out[o + s] - least
-                    out[o + s] = value
-                    former = to_variable[m + s]
-                    # inf - inf is NaN where nothing moved
-                    moved = bits(value - former if value != former else 0.0)
-                    largest = moved if moved > largest else largest
-                moved = of_bits(largest)
-                change = moved if moved > change else change
-                if damping > 0.0:
-                    for s in range(k):
-                        value = out[o + s]
-                        former = to_variable[m + s]
-                        mixed = damping * former + (1.0 - damping) * value
-                        to_variable[m + s] = mixed if value < np.inf and former < np.inf else value
-                else:
-                    for s in range(k):
-                        to_variable[m + s] = out[o + s]
-            o += k
-            m += k
+                    out[o + f * k + s] -= least
+        change = _store_all(out, o, to_variable, m, n * k, damping, change)
+        o += n * k
+    return change
+
+
+@inlined
+def _store_all(out, o, to_variable, m, size, damping, change):  # type: ignore[no-untyped-def]
+    """Compare, damp and store rows that lie one after another, as one long row; the larger change."""
+    if damping < 0.0:
+        for i in range(size):
+            write(to_variable, m + i, read(out, o + i))
+    elif damping > 0.0:
+        for i in range(size):
+            value, former = read(out, o + i), to_variable[m + i]
+            # inf - inf is NaN where nothing moved
+            change = greater(abs(value - former) if value != former else 0.0, change)
+            mixed = damping * former + (1.0 - damping) * value
+            write(to_variable, m + i, mixed if value < np.inf and former < np.inf else value)
+    else:
+        for i in range(size):
+            value, former = read(out, o + i), to_variable[m + i]
+            change = greater(abs(value - former) if value != former else 0.0, change)
+            write(to_variable, m + i, value)
     return change
 
 

@@ -10,8 +10,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import AT_F8, AT_U4, AT_U8, F8, I8, INTEGER, NOTHING, READ_F8, READ_U4, READ_U8, SIZE, kernel
-from factorgraph_ebm.factors.extremes import least_of
+from factorgraph_ebm._jit import (
+    AT_F8,
+    AT_U4,
+    AT_U8,
+    F8,
+    I8,
+    INTEGER,
+    NOTHING,
+    READ_F8,
+    READ_U4,
+    READ_U8,
+    SIZE,
+    inlined,
+    kernel,
+)
+from factorgraph_ebm.factors.apart import read, write
+from factorgraph_ebm.factors.extremes import least_of, lesser
 
 U8 = np.uint64
 
@@ -68,6 +83,16 @@ def send_to_factors(  # type: ignore[no-untyped-def]
                 p += to_variable[m]
                 q += to_variable[m + one]
             continue
+        if b - a <= U8(4):
+            for i in range(first, stop):
+                m = slot_message[i]
+                least = _send_row(unary, w, slot_message, a, b, i, to_variable, to_factor, m, k)
+                if stop - first == one:
+                    shift[v - low] = least
+                if least < np.inf:
+                    for s in range(k):
+                        to_factor[m + s] -= least
+            continue
         for s in range(k):
             scratch[s] = unary[w + s]
         for i in range(a, first):
@@ -102,6 +127,41 @@ def send_to_factors(  # type: ignore[no-untyped-def]
             if least < np.inf:
                 for s in range(k):
                     to_factor[m + s] -= least
+
+
+@inlined
+def _send_row(unary, w, slot_message, a, b, i, to_variable, to_factor, m, k):  # type: ignore[no-untyped-def]
+    """to_factor of slot i of up to four, a to b, not normalised: the other rows are read at once. Its least."""
+    one, two, three = U8(1), U8(2), U8(3)
+    least = np.inf
+    if b - a == one:
+        for s in range(k):
+            total = read(unary, w + s)
+            write(to_factor, m + s, total)
+            least = lesser(total, least)
+        return least
+    first = a if i > a else a + one
+    x = slot_message[first]
+    if b - a == two:
+        for s in range(k):
+            total = read(unary, w + s) + read(to_variable, x + s)
+            write(to_factor, m + s, total)
+            least = lesser(total, least)
+        return least
+    second = a + one if i > a + one else a + two
+    y = slot_message[second]
+    if b - a == three:
+        for s in range(k):
+            total = read(unary, w + s) + read(to_variable, x + s) + read(to_variable, y + s)
+            write(to_factor, m + s, total)
+            least = lesser(total, least)
+        return least
+    z = slot_message[a + two if i > a + two else a + three]
+    for s in range(k):
+        total = (read(unary, w + s) + read(to_variable, x + s)) + (read(to_variable, y + s) + read(to_variable, z + s))
+        write(to_factor, m + s, total)
+        least = lesser(total, least)
+    return least
 
 
 @kernel(NOTHING, READ_F8, READ_U8, READ_U4, READ_U8, READ_F8, F8, SIZE, SIZE)

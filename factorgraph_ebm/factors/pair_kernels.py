@@ -16,11 +16,30 @@ import numpy as np
 
 from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.factors.elementary import exp_minus, minus_log
+from factorgraph_ebm.factors.extremes import lesser
 from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
 from factorgraph_ebm.factors.pair_weights import pair_weights, sides, weigh_pairs
+from factorgraph_ebm.factors.prefetching import prefetch_row
 from factorgraph_ebm.factors.table_kernels import table_forbids, table_mixed
 
 U8 = np.uint64
+
+
+AHEAD = 512
+"numbers of own tables that are asked for before their turn, about"
+
+
+@inlined
+def _along(run, slot):  # type: ignore[no-untyped-def]
+    """For messages to a slot: states and stride of the other slot and of this one, start of its rows, table offset.
+
+    The copy of the table in which the states of the other slot lie side by side, if there is one.
+    """
+    if slot == 1 and run[7] > 0:  # the mirror
+        return U8(run[8]), U8(1), U8(run[12]), U8(run[8]), U8(run[10]), U8(run[7])
+    if slot == 1:
+        return U8(run[8]), U8(run[9]), U8(run[12]), U8(run[13]), U8(run[10]), U8(0)
+    return U8(run[12]), U8(run[13]), U8(run[8]), U8(run[9]), U8(run[14]), U8(0)
 
 
 @kernel(*SIGNATURE)
@@ -28,7 +47,7 @@ def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low
     n = high - low
     base = U8(0)
     for slot in range(2):
-        kf, sf, kt, st, m, mirror = sides(run, slot)
+        kf, sf, kt, st, m, mirror = _along(run, slot)
         if is_target(slot, target):
             if kf == U8(2) and kt == U8(2):
                 m += U8(2) * low
@@ -39,22 +58,82 @@ def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low
                     out[base + U8(2) * f] = x if x < y else y
                     x, y = store[t + st] + p, store[t + sf + st] + q
                     out[base + U8(2) * f + U8(1)] = x if x < y else y
-            elif st != U8(1):
+            elif sf != U8(1) and st != U8(1):
                 for f in range(n):
                     t = U8(run[4]) if run[4] >= 0 else number[low + f]
                     _least_apart(store, t, sf, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
+            elif sf != U8(1):
+                for f in range(n):
+                    t = U8(run[4]) if run[4] >= 0 else number[low + f]
+                    _least_of_columns(store, t, sf, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt, scratch)
             elif run[4] >= 0:
                 t = mirror + U8(run[4])
                 for f in range(U8(0), n & ~U8(1), U8(2)):
-                    _least_of_two(store, t, sf, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt, scratch)
+                    _least_of_two(store, t, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
                 if n & U8(1):
                     f = n - U8(1)
-                    _least(store, t, sf, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt, scratch)
+                    _least_of_rows(store, t, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
             else:
+                ahead = U8(1) + U8(AHEAD) // (kf * kt)
+                last = U8(run[0]) - U8(1) if U8(1) < n and kf * kt <= U8(AHEAD) else U8(0)
                 for f in range(n):
+                    if low + f + ahead <= last:
+                        prefetch_row(store, mirror + number[low + f + ahead], kf * kt)
                     t = mirror + number[low + f]
-                    _least(store, t, sf, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt, scratch)
+                    _least_of_rows(store, t, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
         base += n * kt
+
+
+@inlined
+def _least_of_rows(store, t, st, kf, kt, x, m, out, o):  # type: ignore[no-untyped-def]
+    """out[j] = min over i of store(i, j) + x[i], where store(., j) is a row; beyond the last is the last again."""
+    last = kt - U8(1)
+    for j in range(U8(0), kt, U8(4)):
+        j1, j2, j3 = min(j + U8(1), last), min(j + U8(2), last), min(j + U8(3), last)
+        e0, e1, e2, e3 = t + j * st, t + j1 * st, t + j2 * st, t + j3 * st
+        a, b, c, d = np.inf, np.inf, np.inf, np.inf
+        for i in range(kf):
+            y = x[m + i]
+            a = lesser(store[e0 + i] + y, a)
+            b = lesser(store[e1 + i] + y, b)
+            c = lesser(store[e2 + i] + y, c)
+            d = lesser(store[e3 + i] + y, d)
+        out[o + j] = a
+        out[o + j1] = b
+        out[o + j2] = c
+        out[o + j3] = d
+
+
+@inlined
+def _least_of_two(store, t, st, kf, kt, x, m, out, o):  # type: ignore[no-untyped-def]
+    """The same for two factors side by side that share a table: each row of it is read once for both."""
+    last = kt - U8(1)
+    n, p = m + kf, o + kt
+    for j in range(U8(0), kt, U8(2)):
+        j1 = min(j + U8(1), last)
+        e0, e1 = t + j * st, t + j1 * st
+        a, b, c, d = np.inf, np.inf, np.inf, np.inf
+        for i in range(kf):
+            y, z = x[m + i], x[n + i]
+            v, w = store[e0 + i], store[e1 + i]
+            a = lesser(v + y, a)
+            b = lesser(w + y, b)
+            c = lesser(v + z, c)
+            d = lesser(w + z, d)
+        out[o + j] = a
+        out[o + j1] = b
+        out[p + j] = c
+        out[p + j1] = d
+
+
+@inlined
+def _least_apart(store, t, sf, st, kf, kt, x, m, out, o):  # type: ignore[no-untyped-def]
+    """The same where neither side of a table lies side by side."""
+    for j in range(kt):
+        low = np.inf
+        for i in range(kf):
+            low = _less(store[t + i * sf + j * st] + x[m + i], low)
+        out[o + j] = low
 
 
 # A minimum written to where one of the two was read becomes a masked store, which costs ten times as much: so partial
@@ -67,18 +146,8 @@ def _less(a, b):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _least_apart(store, t, sf, st, kf, kt, x, m, out, o):  # type: ignore[no-untyped-def]
-    """out[j] = min over i of store(i, j) + x[i], where the states sent to lie apart."""
-    for j in range(kt):
-        low = np.inf
-        for i in range(kf):
-            low = _less(store[t + i * sf + j * st] + x[m + i], low)
-        out[o + j] = low
-
-
-@inlined
-def _least(store, t, sf, kf, kt, x, m, out, o, spare):  # type: ignore[no-untyped-def]
-    """The same where they lie side by side, eight rows at a time."""
+def _least_of_columns(store, t, sf, kf, kt, x, m, out, o, spare):  # type: ignore[no-untyped-def]
+    """The same where store(i, .) is a row, eight rows at a time."""
     left = (kf + U8(7)) >> U8(3)
     for r in range(U8(0), kf, U8(8)):
         left -= U8(1)
@@ -117,40 +186,6 @@ def _eight(store, t, sf, kf, kt, x, m, r, former, p, into, o):  # type: ignore[n
             low = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
             high = _less(_less(store[e4 + j] + e, store[e5 + j] + f), _less(store[e6 + j] + g, store[e7 + j] + h))
             into[o + j] = _less(_less(low, high), former[p + j])
-
-
-@inlined
-def _least_of_two(store, t, sf, kf, kt, x, m, out, o, spare):  # type: ignore[no-untyped-def]
-    """The same for two factors side by side that share a table: each row of it is read once for both."""
-    left = (kf + U8(3)) >> U8(2)
-    for r in range(U8(0), kf, U8(4)):
-        left -= U8(1)
-        if left & U8(1):
-            _four_of_two(store, t, sf, kf, kt, x, m, r, out, o, spare, U8(0))
-        else:
-            _four_of_two(store, t, sf, kf, kt, x, m, r, spare, U8(0), out, o)
-
-
-@inlined
-def _four_of_two(store, t, sf, kf, kt, x, m, r, former, p, into, o):  # type: ignore[no-untyped-def]
-    last = kf - U8(1)
-    r1, r2, r3 = min(r + U8(1), last), min(r + U8(2), last), min(r + U8(3), last)
-    a0, a1, a2, a3 = x[m + r], x[m + r1], x[m + r2], x[m + r3]
-    n = m + kf
-    b0, b1, b2, b3 = x[n + r], x[n + r1], x[n + r2], x[n + r3]
-    e0, e1, e2, e3 = t + r * sf, t + r1 * sf, t + r2 * sf, t + r3 * sf
-    if r == U8(0):
-        for j in range(kt):
-            w0, w1, w2, w3 = store[e0 + j], store[e1 + j], store[e2 + j], store[e3 + j]
-            into[o + j] = _less(_less(w0 + a0, w1 + a1), _less(w2 + a2, w3 + a3))
-            into[o + kt + j] = _less(_less(w0 + b0, w1 + b1), _less(w2 + b2, w3 + b3))
-    else:
-        for j in range(kt):
-            w0, w1, w2, w3 = store[e0 + j], store[e1 + j], store[e2 + j], store[e3 + j]
-            low = _less(_less(w0 + a0, w1 + a1), _less(w2 + a2, w3 + a3))
-            into[o + j] = _less(low, former[p + j])
-            low = _less(_less(w0 + b0, w1 + b1), _less(w2 + b2, w3 + b3))
-            into[o + kt + j] = _less(low, former[p + kt + j])
 
 
 @kernel(*SIGNATURE)

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm._jit import inlined, kernel
+from factorgraph_ebm.factors.apart import read, write
 from factorgraph_ebm.factors.elementary import exp_minus, minus_log
-from factorgraph_ebm.factors.extremes import least_of
+from factorgraph_ebm.factors.extremes import least_of, lesser
 from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
 from factorgraph_ebm.factors.potts_statistics import potts_statistics
 from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
@@ -129,8 +130,7 @@ def potts_min(run, number, store, weight, constants, to_factor, out, scratch, lo
                 # The least of all serves as the least of the others: at its own state nothing is less than itself.
                 other = least_of(to_factor, m, k) + penalty
                 for s in range(k):
-                    x = to_factor[m + s]
-                    out[o + s] = x if x < other else other
+                    write(out, o + s, lesser(read(to_factor, m + s), other))
                 continue
             least, second, where = np.inf, np.inf, U8(0)
             for s in range(k):

@@ -29,6 +29,7 @@ def best(problem: Problem, **options: Any) -> Answer:
     limit = OPTIONS["max_iterations"] if options["max_iterations"] is None else options["max_iterations"]
     iterations = np.zeros(n_chunks, np.int64)
     rested = np.zeros(n_chunks, bool)
+    settled = np.zeros(len(state), np.uint8)
     began = time.perf_counter()
     energies: list[F64] = []
     seconds: list[float] = []
@@ -36,7 +37,7 @@ def best(problem: Problem, **options: Any) -> Answer:
     while not rested.all() and len(seconds) < limit and not (seconds and problem.is_late()):
         for chunk in np.flatnonzero(~rested):
             first, stop = int(chunk_start[chunk]), int(chunk_start[chunk + 1])
-            _, rested[chunk] = improve(problem, passing, state, to_factor, first, stop, sweeps=1)
+            _, rested[chunk] = improve(problem, passing, state, to_factor, first, stop, sweeps=1, settled=settled)
             iterations[chunk] += 1
         energies.append(assignment_energies(problem.union, problem.numbers, state))
         seconds.append(time.perf_counter() - began)

@@ -10,6 +10,7 @@ factors reads contiguous numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,12 +44,7 @@ def read_part(store: F64, layout: Layout) -> Read:
     low, high = len(store), 0
     for r, kind in enumerate(layout.kinds):
         row = field[start[r] : start[r + 1]]
-        if kind == "Table":
-            slots = row[a.RUN_HEADER :].reshape(-1, a.SLOT_FIELDS)
-            extent = int(((slots[:, a.SLOT_STATES] - 1) * slots[:, a.SLOT_STRIDE]).sum()) + 1
-        else:
-            states = tuple(row[a.RUN_HEADER + a.SLOT_STATES :: a.SLOT_FIELDS].tolist())
-            extent = STRUCTURES[kind].row_size(states, compiled.constants[row[a.RUN_CONSTANT] :])
+        extent = extent_of(layout, row, kind)
         if row[a.RUN_SHARED] >= 0:
             first = last = int(row[a.RUN_SHARED])
         elif row[a.RUN_SIZE]:
@@ -67,6 +63,15 @@ def read_part(store: F64, layout: Layout) -> Read:
     return Read(store[low:high], field, number - np.uint64(low) if len(number) else number)
 
 
+def extent_of(layout: Layout, row: I64, kind: str) -> int:
+    """From the first of a factor's numbers in the store to the last, the fields of its run given."""
+    slots = row[a.RUN_HEADER :].reshape(-1, a.SLOT_FIELDS)
+    if kind == "Table":
+        return int(((slots[:, a.SLOT_STATES] - 1) * slots[:, a.SLOT_STRIDE]).sum()) + 1
+    states = tuple(slots[:, a.SLOT_STATES].tolist())
+    return STRUCTURES[kind].row_size(states, layout.compiled.constants[row[a.RUN_CONSTANT] :])
+
+
 @kernel(NOTHING, F8, READ_U8, SIZE, SIZE, SIZE)
 def mirror_tables(store, number, k0, k1, distance):  # type: ignore[no-untyped-def]
     for f in range(len(number)):
@@ -79,23 +84,35 @@ def mirror_tables(store, number, k0, k1, distance):  # type: ignore[no-untyped-d
 def add_mirrors(read: Read, layout: Layout, repeated: bool) -> Read:
     """The same with mirrors behind it where they gain something, and the fields of the runs that say so."""
     store, field, numbers = read
-    start = layout.compiled.run_field_start
-    mirrored = [r for r, kind in enumerate(layout.kinds) if _gains(field[start[r] :], kind, repeated)]
+    mirrored = mirrored_runs(field, layout, repeated)
     if not mirrored or 8 * len(store) > LARGEST:
         return read
     size = len(store)
     doubled = np.zeros(2 * size)  # what lies between mirrors is read by nobody
     doubled[:size] = store
+    found = Read(doubled, field, numbers)
+    fill_mirrors(found, layout, mirrored, size)
+    return found
+
+
+def fill_mirrors(read: Read, layout: Layout, mirrored: Sequence[int], distance: int) -> None:
+    """Write the mirrors of these runs, so far behind their tables, into the store, which has room for them."""
+    store, field, numbers = read
     for r in mirrored:
-        row = field[start[r] : start[r + 1]]
-        row[a.RUN_MIRROR] = size
+        row = field[layout.compiled.run_field_start[r] :]
+        row[a.RUN_MIRROR] = distance
         if row[a.RUN_SHARED] >= 0:
             number = row[a.RUN_SHARED : a.RUN_SHARED + 1].astype(np.uint64)
         else:
             number = numbers[row[a.RUN_FACTOR] : row[a.RUN_FACTOR] + row[a.RUN_SIZE]]
         k0, k1 = int(row[a.RUN_HEADER]), int(row[a.RUN_HEADER + a.SLOT_FIELDS])
-        mirror_tables(doubled, number, k0, k1, size)
-    return Read(doubled, field, numbers)
+        mirror_tables(store, number, k0, k1, distance)
+
+
+def mirrored_runs(field: I64, layout: Layout, repeated: bool) -> list[int]:
+    """The runs that gain from a mirror."""
+    start = layout.compiled.run_field_start
+    return [r for r, kind in enumerate(layout.kinds) if _gains(field[start[r] :], kind, repeated)]
 
 
 def _gains(row: I64, kind: str, repeated: bool) -> bool:

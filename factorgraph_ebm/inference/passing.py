@@ -11,7 +11,7 @@ import numpy as np
 
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm._jit import Kernel, addresses
-from factorgraph_ebm.arrays import F64, I64, Messages, Numbers, Steps
+from factorgraph_ebm.arrays import F64, I64, U8, Messages, Numbers, Steps
 from factorgraph_ebm.compiler.layout import Layout, variable_chunks
 from factorgraph_ebm.compiler.schedules import WIDEST, Operators
 from factorgraph_ebm.engine.bounds import add_lower_bounds
@@ -22,6 +22,7 @@ from factorgraph_ebm.engine.free_energy import add_free_energies
 from factorgraph_ebm.engine.messages import store_energies
 from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum_beliefs, to_probabilities
 from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
+from factorgraph_ebm.inference.in_order import lay_in_order
 from factorgraph_ebm.inference.mirrors import add_mirrors, read_part
 from factorgraph_ebm.inference.tables import scratch_size
 
@@ -95,7 +96,9 @@ class Passing:
         self.message_size = compiled.message_size
         self.unary = self.energy = numbers.unary
         self.least = np.zeros(0)
-        self.store, field, number = add_mirrors(read_part(numbers.store, self.layout), self.layout, repeated)
+        read = read_part(numbers.store, self.layout)
+        read = lay_in_order(read, self.layout) if repeated else add_mirrors(read, self.layout, repeated)
+        self.store, field, number = read
         sums = any(k.name.endswith(("sum", "mixed")) for k in self.operators.kernels)
         self.weight = weights(self.store) if sums else np.zeros(0)
         self.variables = (
@@ -284,15 +287,22 @@ class Passing:
         )  # fmt: skip
         return total, size
 
-    def choose(self, state: I64, to_factor: F64, first: int, stop: int, *, local: bool) -> int:
-        """One pass of decoding or of local search over variables first to stop; how many changed."""
+    def choose(
+        self, state: I64, to_factor: F64, first: int, stop: int, *, local: bool, settled: U8 | None = None
+    ) -> int:
+        """One pass of decoding or of local search over variables first to stop; how many changed.
+
+        `settled` (V,) takes note of which variables local search need not look at in the next pass.
+        """
+        settled = np.zeros(len(state), np.uint8) if settled is None else settled
         kernel, start = self.slot_kernels()
         slices = [(low, min(low + SLICE, stop)) for low in range(first, stop, SLICE)]
         changed = 0
         for low, high in slices if local else slices[::-1]:
             changed += choose_states(
                 self.kernels, kernel, *self.variables, start, *self.runs,
-                self.to_variable, to_factor, self.out, self.scratch, low, high, state, int(local),
+                self.to_variable, to_factor, self.out, self.scratch, self.compiled.scope, low, high, state, settled,
+                int(local),
             )  # fmt: skip
         return changed
 

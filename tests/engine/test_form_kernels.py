@@ -109,7 +109,6 @@ def rows_of_energies(rng, n, states, kind):
 @pytest.mark.parametrize("kind", ["plain", "forbidden"])
 @pytest.mark.parametrize("states", [states for states in PAIRS if states != (2, 2)], ids=str)
 def test_pairs_with_mirrors_in_energies(states, kind, rng):
-    """The number of rows decides whether the last partial minimum lies in `out`: all are tried."""
     for n in SIZES if np.prod(states) < 300 else SIZES[:3]:
         for shared in (True, False):
             tables = energies(rng, (1 if shared else n, *states), kind)
@@ -124,14 +123,16 @@ def test_pairs_with_mirrors_in_energies(states, kind, rng):
 
 @pytest.mark.parametrize("rows", range(1, 34))
 def test_minima_over_any_number_of_rows(rows, rng):
+    """Without a mirror, too: there the number of rows decides whether the last partial minimum lies in `out`."""
     for n in (1, 2, 5):
         for shared in (True, False):
             tables = energies(rng, (1 if shared else n, rows, 3), "forbidden")
             store, start, strides = lay_out(rng, tables, "plain")
             incoming = rows_of_energies(rng, n, (rows, 3), "forbidden")
             double = mirrored(store, start, (rows, 3))
-            run = Run((rows, 3), incoming, start, shared, strides, store=double, mirror=len(store))
-            least_check(run, pair_min, np.broadcast_to(tables, (n, rows, 3)), incoming)
+            for mirror in (len(store), 0):
+                run = Run((rows, 3), incoming, start, shared, strides, store=double, mirror=mirror)
+                least_check(run, pair_min, np.broadcast_to(tables, (n, rows, 3)), incoming)
 
 
 @pytest.mark.parametrize("kind", ["plain", "forbidden"])

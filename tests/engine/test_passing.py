@@ -273,6 +273,25 @@ def test_local_search_only_ever_improves(rng):
             assert assignment_energies(union, numbers, other)[0] >= energy - 1e-9
 
 
+def test_local_search_makes_the_same_moves_where_it_looks_at_neighbours_of_movers_only(rng):
+    union, numbers = bind(drawn_graph(rng))
+    passing = Passing(union.layout, numbers, minimize=True)
+    n = len(union.compiled.variable_cell)
+    sent = passing.to_factor.copy()
+    one = np.full(n, -1, np.int64)
+    passing.choose(one, sent, 0, n, local=False)
+    another, sent_too, settled = one.copy(), sent.copy(), np.zeros(n, np.uint8)
+    changed, looked = 1, []
+    while changed:
+        looked.append(n - int(settled.sum()))
+        changed = passing.choose(one, sent, 0, n, local=True)
+        assert passing.choose(another, sent_too, 0, n, local=True, settled=settled) == changed
+        np.testing.assert_array_equal(one, another)
+        np.testing.assert_array_equal(sent, sent_too)
+    assert looked[0] == n and len(looked) > 2 and looked[1] < n // 2 and settled.all()
+
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_any_messages_whatever_give_a_lower_bound(seed):
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ from factorgraph_ebm.engine.messages import (
     store_weights,
     total_of,
 )
-from factorgraph_ebm.factors.extremes import bits, least_of, of_bits
+from factorgraph_ebm.factors.extremes import bits, greater, least_of, lesser, of_bits
 
 NAN, INF = np.nan, np.inf
 ONCE = -1.0  # damping of messages that are sent only once
@@ -308,6 +308,22 @@ def test_least_largest_and_sum_of_rows(k, rng):
         assert total == pytest.approx(row.sum(), rel=1e-12, abs=1e-14 * scale)
     forbidden = np.where(rng.random(k) < 0.5, INF, rng.normal(size=k))
     assert extremes(forbidden)[0] == forbidden.min() and extremes(forbidden)[2] == abs(forbidden).max()
+
+
+def _chosen_of(x, found):
+    found[0] = lesser(x[0], x[1])
+    found[1] = greater(x[0], x[1])
+
+
+_chosen = Kernel(_chosen_of, (NOTHING, READ_F8, F8))
+
+
+@pytest.mark.parametrize("one", [-INF, -1e300, -1.0, 0.0, 5e-324, 2.0, INF])
+def test_lesser_and_greater_of_two(one):
+    for other in (-INF, -3.0, 0.0, 1e300, INF):
+        found = np.zeros(2)
+        _chosen(np.array([one, other]), found)
+        assert found.tolist() == [min(one, other), max(one, other)]
 
 
 def test_least_of_odd_numbers():
