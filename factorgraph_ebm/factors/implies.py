@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from factorgraph_ebm.factors.on_off import OnOff
-from factorgraph_ebm.graph.declaration import check_arity
+from factorgraph_ebm.graph.checks import check_arity
 from factorgraph_ebm.graph.table_map import Compact, c_strides, constants_map
 from factorgraph_ebm.graph.variables import Variable
 

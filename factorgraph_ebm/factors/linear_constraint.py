@@ -26,7 +26,8 @@ from factorgraph_ebm.factors.linear_constraint_kernels import (
     linear_constraint_sum,
 )
 from factorgraph_ebm.factors.message_kernels import MessageKernels
-from factorgraph_ebm.graph.declaration import Factor, check_many, check_name
+from factorgraph_ebm.graph.checks import check_many, check_name
+from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.expressions import Constant, is_sparse
 from factorgraph_ebm.graph.parametrisation import Floats, Values
 from factorgraph_ebm.graph.scope import Ints, Scope

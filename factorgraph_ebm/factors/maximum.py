@@ -22,7 +22,8 @@ from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.errors import ScopeError
 from factorgraph_ebm.factors.message_kernels import SIGNATURE, MessageKernels, is_target
 from factorgraph_ebm.factors.semirings import join
-from factorgraph_ebm.graph.declaration import Factor, check_equal_domains, check_many, check_name
+from factorgraph_ebm.graph.checks import check_equal_domains, check_many, check_name
+from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.parametrisation import Floats
 from factorgraph_ebm.graph.scope import Ints, Scope
 from factorgraph_ebm.graph.table_map import Remaining, TableMap, constants_map

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from factorgraph_ebm.errors import ScopeError, VariableError
-from factorgraph_ebm.graph.declaration import Factor, check_many, check_name, count
+from factorgraph_ebm.graph.checks import check_many, check_name, count
+from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.parametrisation import Floats
 from factorgraph_ebm.graph.scope import Scope, cell_counts
 from factorgraph_ebm.graph.table_map import Compact, TableMap

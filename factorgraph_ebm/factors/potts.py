@@ -19,7 +19,8 @@ from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST
 from factorgraph_ebm.factors.potts_statistics import potts_statistics
 from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
 from factorgraph_ebm.factors.table_kernels import table_mixed
-from factorgraph_ebm.graph.declaration import Factor, TableMap, check_arity, check_equal_domains, check_name
+from factorgraph_ebm.graph.checks import check_arity, check_equal_domains, check_name
+from factorgraph_ebm.graph.declaration import Factor, TableMap
 from factorgraph_ebm.graph.expressions import Numbers
 from factorgraph_ebm.graph.parametrisation import Floats, Values
 from factorgraph_ebm.graph.scope import Scope

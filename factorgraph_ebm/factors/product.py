@@ -19,7 +19,8 @@ from factorgraph_ebm.factors.message_kernels import SIGNATURE, MessageKernels, i
 from factorgraph_ebm.factors.product_statistics import product_statistics
 from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
 from factorgraph_ebm.factors.table_kernels import table_mixed
-from factorgraph_ebm.graph.declaration import Factor, TableMap, check_name, said
+from factorgraph_ebm.graph.checks import check_name, said
+from factorgraph_ebm.graph.declaration import Factor, TableMap
 from factorgraph_ebm.graph.expressions import Constant, Numbers
 from factorgraph_ebm.graph.parametrisation import Floats, Values
 from factorgraph_ebm.graph.scope import Scope

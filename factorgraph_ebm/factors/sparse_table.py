@@ -18,7 +18,8 @@ from factorgraph_ebm.factors.message_kernels import MessageKernels
 from factorgraph_ebm.factors.sparse_kernels import sparse_min, sparse_mixed, sparse_sum
 from factorgraph_ebm.factors.sparse_statistics import sparse_statistics
 from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
-from factorgraph_ebm.graph.declaration import Factor, check_name, count, said
+from factorgraph_ebm.graph.checks import check_name, count, said
+from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.expressions import Numbers, is_sparse
 from factorgraph_ebm.graph.indexing import digest
 from factorgraph_ebm.graph.parametrisation import Floats, Parametrisation

@@ -20,7 +20,8 @@ from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
 from factorgraph_ebm.factors.table_kernels import ANY, FOUR
 from factorgraph_ebm.factors.table_statistics import table_statistics_kernel
 from factorgraph_ebm.factors.ternary_kernels import TERNARY
-from factorgraph_ebm.graph.declaration import Factor, TableMap, check_name, said
+from factorgraph_ebm.graph.checks import check_name, said
+from factorgraph_ebm.graph.declaration import Factor, TableMap
 from factorgraph_ebm.graph.expressions import Constant, Numbers
 from factorgraph_ebm.graph.parametrisation import Floats, Values
 from factorgraph_ebm.graph.scope import Scope, cell_counts

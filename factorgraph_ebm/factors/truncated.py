@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.errors import FactorError
-from factorgraph_ebm.graph.declaration import Factor, TableMap, check_arity, check_equal_domains, check_name
+from factorgraph_ebm.graph.checks import check_arity, check_equal_domains, check_name
+from factorgraph_ebm.graph.declaration import Factor, TableMap
 from factorgraph_ebm.graph.expressions import Constant, Numbers
 from factorgraph_ebm.graph.indexing import digest
 from factorgraph_ebm.graph.parametrisation import Floats, Values
