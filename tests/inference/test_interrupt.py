@@ -8,10 +8,11 @@ import sys
 import pytest
 
 LONG = """
-import sys
+import signal
 import numpy as np
 import factorgraph_ebm as fg
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without
 size, states, options = {size}, {states}, {options}
 rng = np.random.default_rng(0)
 y = fg.output("y", shape=(size, size), n_states=states)
