@@ -54,6 +54,8 @@ def _iterate_one(passing: Passing, plan: Plan, chunk: int, report: Report) -> No
     work = _work(passing, steps, low, high)
     threads = passing.threads_for(work / max(1, stop - first))
     done, count, slow = 0, 1, threads == 1 and work > 1e9 * PACE
+    if not slow:
+        _ = run_stages.compiled  # before the clock runs: compiling would look like a slow iteration
     while done < plan.limit:
         count = min(count, plan.limit - done)
         began = time.perf_counter()
