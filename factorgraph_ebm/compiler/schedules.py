@@ -134,6 +134,8 @@ def _sorted(pieces: Sequence[I64], layout: Layout, upward: int = 0) -> Steps:
 TASK = 2000.0
 """nanoseconds, roughly, of the steps that wide stages are cut into: ten times what it costs a thread to take one, and
 little enough that two threads share the hundred variables of a diagonal"""
+SHARES = 64
+"steps that a wide stage is cut into at most, unless they would be wider than WIDEST"
 WIDEST = 4096
 "variables of one step at most"
 
@@ -149,8 +151,9 @@ def _cut(rows: I64, layout: Layout) -> I64:
         widths = row[a.RUN_HEADER + a.SLOT_STATES :: a.SLOT_FIELDS].tolist()
         work = 0.3 * math.prod(widths) if kind == "Table" else sum(widths)
         grain[run] = max(16, min(WIDEST, int(TASK / (2.0 + work))))
-    size = grain[rows[3]]
-    pieces = np.maximum(1, -(-(rows[5] - rows[4]) // size))
+    width = rows[5] - rows[4]
+    size = np.minimum(WIDEST, np.maximum(grain[rows[3]], -(-width // SHARES)))
+    pieces = np.maximum(1, -(-width // size))
     if (pieces == 1).all():
         return np.ascontiguousarray(rows)
     cut = np.repeat(rows, pieces, axis=1)
