@@ -133,16 +133,25 @@ def weigh_pairs(run, number, weight, x, m, out, base, low, n, slot):  # type: ig
                 w0, w1, w2, w3 = weight[e0 + j], weight[e1 + j], weight[e2 + j], weight[e3 + j]
                 out[o + j] += (w0 * a0 + w1 * a1) + (w2 * a2 + w3 * a3)
                 out[p + j] += (w0 * b0 + w1 * b1) + (w2 * b2 + w3 * b3)
+    # One factor by itself: term for term the same sums, so that a message does not depend on what is beside it.
     for f in range(paired, n):
         t = mirror + (U8(run[4]) if run[4] >= 0 else number[low + f])
         o, y = base + f * kt, m + f * kf
-        for j in range(kt):
-            out[o + j] = 0.0
-        for i in range(rest):
-            a = x[y + i]
-            e = t + i * sf
+        if rest == U8(1):
+            a = x[y]
             for j in range(kt):
-                out[o + j] += weight[e + j] * a
+                out[o + j] = weight[t + j] * a
+        elif rest == U8(2):
+            a0, a1 = x[y], x[y + U8(1)]
+            for j in range(kt):
+                out[o + j] = weight[t + j] * a0 + weight[t + sf + j] * a1
+        elif rest == U8(3):
+            a0, a1, a2 = x[y], x[y + U8(1)], x[y + U8(2)]
+            for j in range(kt):
+                out[o + j] = (weight[t + j] * a0 + weight[t + sf + j] * a1) + weight[t + U8(2) * sf + j] * a2
+        else:
+            for j in range(kt):
+                out[o + j] = 0.0
         for i in range(rest, kf, U8(4)):
             a0, a1, a2, a3 = x[y + i], x[y + i + U8(1)], x[y + i + U8(2)], x[y + i + U8(3)]
             e0 = t + i * sf

@@ -81,6 +81,22 @@ def test_weights_of_tables(states, kind, rng):
                     check_weights(run, pair_weights, each, incoming)
 
 
+@pytest.mark.parametrize("kernel", [pair_weights, pair_min, pair_sum])
+@pytest.mark.parametrize("states", [(k, k) for k in range(2, 20)] + [(3, 5), (7, 2), (26, 45)], ids=str)
+def test_a_message_does_not_depend_on_what_is_beside_it(kernel, states, rng):
+    """To the last bit, of factors that share a table: an answer in a list is the answer alone."""
+    tables = positive(rng, (1, *states), "plain")
+    store, start, strides = lay_out(rng, tables, "plain")
+    double, mirror = (store, 0) if states == (2, 2) else (mirrored(store, start, states), len(store))
+    one = rows_of_weights(rng, 1, states, "plain")
+    alike = [np.repeat(rows, 7, axis=0) for rows in one]
+    run = Run(states, alike, start, True, strides, store=double, weight=double, mirror=mirror)
+    alone = Run(states, one, start, True, strides, store=double, weight=double, mirror=mirror).send(kernel, ALL, 0, 1)
+    for low, high in ((0, 7), (0, 6), (3, 4)):
+        for s, found in run.send(kernel, ALL, low, high).items():
+            np.testing.assert_array_equal(found, np.broadcast_to(alone[s], found.shape))
+
+
 def least_check(run, kernel, tables, incoming, summed=False):
     expected = [message(tables, incoming, s, [summed] * len(incoming)) for s in range(len(incoming))]
     finite = [abs(x[np.isfinite(x)]).max(initial=1.0) for x in [tables, *incoming]]
