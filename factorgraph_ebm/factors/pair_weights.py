@@ -101,29 +101,16 @@ def weigh_pairs(run, number, weight, x, m, out, base, low, n, slot):  # type: ig
         t = mirror + U8(run[4])
         o, p = base + f * kt, base + (f + U8(1)) * kt
         y, z = m + f * kf, m + (f + U8(1)) * kf
-        # The rows that are left over when they are taken by fours come first, and what they give is written, not added.
-        if rest == U8(1):
-            a, b = x[y], x[z]
+        # One after another, as elsewhere: what a factor sends does not depend on what is beside it, to the last bit.
+        for j in range(kt):
+            out[o + j] = 0.0
+            out[p + j] = 0.0
+        for i in range(rest):
+            a, b = x[y + i], x[z + i]
+            e = t + i * sf
             for j in range(kt):
-                out[o + j] = weight[t + j] * a
-                out[p + j] = weight[t + j] * b
-        elif rest == U8(2):
-            a0, a1, b0, b1 = x[y], x[y + U8(1)], x[z], x[z + U8(1)]
-            for j in range(kt):
-                w0, w1 = weight[t + j], weight[t + sf + j]
-                out[o + j] = w0 * a0 + w1 * a1
-                out[p + j] = w0 * b0 + w1 * b1
-        elif rest == U8(3):
-            a0, a1, a2 = x[y], x[y + U8(1)], x[y + U8(2)]
-            b0, b1, b2 = x[z], x[z + U8(1)], x[z + U8(2)]
-            for j in range(kt):
-                w0, w1, w2 = weight[t + j], weight[t + sf + j], weight[t + U8(2) * sf + j]
-                out[o + j] = (w0 * a0 + w1 * a1) + w2 * a2
-                out[p + j] = (w0 * b0 + w1 * b1) + w2 * b2
-        else:
-            for j in range(kt):
-                out[o + j] = 0.0
-                out[p + j] = 0.0
+                out[o + j] += weight[e + j] * a
+                out[p + j] += weight[e + j] * b
         for i in range(rest, kf, U8(4)):
             a0, a1, a2, a3 = x[y + i], x[y + i + U8(1)], x[y + i + U8(2)], x[y + i + U8(3)]
             b0, b1, b2, b3 = x[z + i], x[z + i + U8(1)], x[z + i + U8(2)], x[z + i + U8(3)]
@@ -133,25 +120,16 @@ def weigh_pairs(run, number, weight, x, m, out, base, low, n, slot):  # type: ig
                 w0, w1, w2, w3 = weight[e0 + j], weight[e1 + j], weight[e2 + j], weight[e3 + j]
                 out[o + j] += (w0 * a0 + w1 * a1) + (w2 * a2 + w3 * a3)
                 out[p + j] += (w0 * b0 + w1 * b1) + (w2 * b2 + w3 * b3)
-    # One factor by itself: term for term the same sums, so that a message does not depend on what is beside it.
     for f in range(paired, n):
         t = mirror + (U8(run[4]) if run[4] >= 0 else number[low + f])
         o, y = base + f * kt, m + f * kf
-        if rest == U8(1):
-            a = x[y]
+        for j in range(kt):
+            out[o + j] = 0.0
+        for i in range(rest):
+            a = x[y + i]
+            e = t + i * sf
             for j in range(kt):
-                out[o + j] = weight[t + j] * a
-        elif rest == U8(2):
-            a0, a1 = x[y], x[y + U8(1)]
-            for j in range(kt):
-                out[o + j] = weight[t + j] * a0 + weight[t + sf + j] * a1
-        elif rest == U8(3):
-            a0, a1, a2 = x[y], x[y + U8(1)], x[y + U8(2)]
-            for j in range(kt):
-                out[o + j] = (weight[t + j] * a0 + weight[t + sf + j] * a1) + weight[t + U8(2) * sf + j] * a2
-        else:
-            for j in range(kt):
-                out[o + j] = 0.0
+                out[o + j] += weight[e + j] * a
         for i in range(rest, kf, U8(4)):
             a0, a1, a2, a3 = x[y + i], x[y + i + U8(1)], x[y + i + U8(2)], x[y + i + U8(3)]
             e0 = t + i * sf
