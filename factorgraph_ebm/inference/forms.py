@@ -198,7 +198,9 @@ def _find_places(compiled: a.Compiled) -> _Places:
 
 
 class _Binary(Passing):
-    """One number a message. Rows are as wide as one number, and variables begin where they count.
+    """One number a message. Rows are as wide as one number, so nothing needs to say where variables begin.
+
+    In that place of `variables` stands how many of them are sent alike (`measure_rows`).
 
     Runs over variables of other numbers of states have rows, too, which nobody reads.
     """
