@@ -1,0 +1,269 @@
+"""A union as tensors over its variables, the tree of contractions that answers for it, and its numbers.
+
+Leaves are the unary energies of each variable and the factors. What has one state is no axis, and what is left without
+an axis is a constant of its sample. A factor over many variables becomes a chain of small ones with helper variables
+(`graph.automaton`): its leaves are the steps of its automaton, its numbers those of the states it ends in.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+
+from factorgraph_ebm._jit import F8, INTEGER, NOTHING, READ_F8, READ_U8, REAL, kernel
+from factorgraph_ebm.arrays import F64, I64, U8, Compiled, Numbers
+from factorgraph_ebm.compiler.contraction import Leaves, Tree, grow_tree
+from factorgraph_ebm.compiler.elimination import Elimination, find_order
+from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.factors.elementary import exp_minus
+from factorgraph_ebm.inference.tables import Run, run_of, run_tables, scope_of
+
+LARGEST = 2.0**28
+"entries of a table over the variables that are joined when one is eliminated, above which a tree is given up"
+
+
+class Source(NamedTuple):
+    """Where the numbers of some leaves come from: of one run, or of all variables."""
+
+    run: int
+    "-1: unary energies"
+    leaf: int
+    "first of the leaves; one for each factor, or for each variable that has a choice"
+    table: bool
+    "numbers lie in the store as declared; otherwise tables are made when numbers are bound"
+
+
+class Shape(NamedTuple):
+    """What does not depend on numbers."""
+
+    leaves: Leaves
+    sources: tuple[Source, ...]
+    states: I64
+    "(variables,) those of the engine first, then helpers"
+    elimination: Elimination
+    tree: Tree | None
+    "None: too wide"
+    soft: U8
+    "(variables,) 1 where it is summed out of a minimisation"
+    sample: I64
+    "(C,) of each component of the tree"
+    leaf_component: I64
+    "(L,)"
+    leaf_loop_start: I64
+    leaf_loop: I64
+    "of each leaf, for reading its numbers in C order"
+
+
+_kept: dict[int, Shape] = {}
+"by the identity of an array of a compiled union, for as long as it lives"
+
+
+def shape_of(union: Union) -> Shape:
+    """The leaves and the tree of a union, made once."""
+    key = id(union.compiled.variable_start)
+    if key not in _kept:
+        _kept[key] = _find_shape(union)
+        weakref.finalize(union.compiled.variable_start, _kept.pop, key, None)
+    return _kept[key]
+
+
+def _find_shape(union: Union) -> Shape:
+    compiled = union.compiled
+    states = np.diff(compiled.variable_start.astype(np.int64))
+    choices = np.flatnonzero(states > 1)
+    start, variable, stride = [np.arange(len(choices))], [choices], [np.ones(len(choices), np.int64)]
+    sources = [Source(-1, 0, True)]
+    n_leaves, n_slots = len(choices), len(choices)
+    for r, kind in enumerate(union.layout.kinds):
+        fields = run_of(compiled, r)
+        kept = [s for s, k in enumerate(fields.states) if k > 1]
+        if not kept or not fields.size:
+            continue
+        scope = scope_of(compiled, fields)[kept]
+        sources.append(Source(r, n_leaves, kind == "Table"))
+        start.append(n_slots + len(kept) * np.arange(fields.size))
+        variable.append(np.ascontiguousarray(scope.T).ravel())
+        stride.append(np.tile(_strides(fields, kind)[kept], fields.size))
+        n_leaves += fields.size
+        n_slots += len(kept) * fields.size
+    leaves = Leaves(
+        np.append(np.concatenate(start), n_slots).astype(np.int64), np.concatenate(variable), np.concatenate(stride)
+    )
+    soft = compiled.variable_soft
+    elimination = find_order(leaves.start, leaves.variable, states, 1 - soft, limit=LARGEST)
+    order = elimination.order[states[elimination.order] > 1]
+    component = np.empty(len(states), np.int64)  # of those that have a choice
+    label = np.repeat(np.arange(len(elimination.start) - 1), np.diff(elimination.start))
+    kept = states[elimination.order] > 1
+    component[order] = np.unique(label[kept], return_inverse=True)[1]
+    first = order[np.flatnonzero(np.diff(component[order], prepend=-1))]
+    tree = grow_tree(leaves, states, order, 1 - soft) if np.isfinite(elimination.entries).all() else None
+    return Shape(
+        leaves, tuple(sources), states, elimination, tree, soft, compiled.variable_sample[first].astype(np.int64),
+        component[leaves.variable[leaves.start[:-1]]], *_leaf_loops(leaves, states),
+    )  # fmt: skip
+
+
+def _strides(fields: Run, kind: str) -> I64:
+    if kind == "Table":
+        return np.array(fields.strides, np.int64)
+    return np.concatenate([np.cumprod(fields.states[:0:-1])[::-1], [1]]).astype(np.int64)
+
+
+def _leaf_loops(leaves: Leaves, states: I64) -> tuple[I64, I64]:
+    """Depth, then length and stride of each axis, the last first; leaf by leaf."""
+    arity = np.diff(leaves.start)
+    where = np.concatenate([[0], np.cumsum(1 + 2 * arity)])
+    loop = np.empty(int(where[-1]), np.int64)
+    loop[where[:-1]] = arity
+    leaf = np.repeat(np.arange(len(arity)), arity)
+    from_end = leaves.start[leaf + 1] - 1 - np.arange(len(leaf))
+    loop[where[leaf] + 1 + 2 * from_end] = states[leaves.variable]
+    loop[where[leaf] + 2 + 2 * from_end] = leaves.stride
+    return where[:-1].copy(), loop
+
+
+class Filled(NamedTuple):
+    """Leaves with numbers."""
+
+    at: I64
+    "(L,) element of `number` where each leaf begins"
+    number: F64
+    "element 0 is neutral"
+    constant: F64
+    "(N,) what is left without an axis"
+    taken: F64
+    "(C,) energy that was taken off the numbers of each component"
+
+
+FAINTEST = 346.0
+"nats: exp of less is below 2^-500, and a product of two such weights may be 0 where nothing is forbidden"
+
+
+@kernel(NOTHING, READ_F8, REAL, F8, INTEGER)
+def weigh_from(energy, least, weight, first):  # type: ignore[no-untyped-def]
+    """exp(least - energy), NaN where that is not forbidden and yet too small."""
+    for i in range(len(energy)):
+        e = energy[i] - least
+        w = exp_minus(min(e, FAINTEST))
+        weight[first + i] = 0.0 if e == np.inf else (w if e < FAINTEST else np.nan)
+
+
+@kernel(NOTHING, READ_F8, READ_U8, F8, F8)
+def weigh_rows(energy, start, weight, least):  # type: ignore[no-untyped-def]
+    """The same for the rows of all variables from weight[1] on, each less its least, which is written."""
+    for v in range(len(least)):
+        low = np.inf
+        for i in range(start[v], start[v + 1]):
+            low = min(low, energy[i])
+        least[v] = low if low < np.inf else 0.0
+        for i in range(start[v], start[v + 1]):
+            e = energy[i] - least[v]
+            w = exp_minus(min(e, FAINTEST))
+            weight[i + 1] = 0.0 if e == np.inf else (w if e < FAINTEST else np.nan)
+
+
+class _Span(NamedTuple):
+    """Numbers of the store that runs read, which overlap or touch."""
+
+    low: int
+    high: int
+
+
+def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled:
+    """The numbers of all leaves: energies, or weights less the least energy of each source."""
+    compiled = union.compiled
+    start = compiled.variable_start.astype(np.int64)
+    sizes = np.diff(start)
+    constant = np.zeros(len(compiled.sample_chunk))
+    taken = np.zeros(len(shape.sample))
+    certain = np.flatnonzero(sizes == 1)
+    np.add.at(constant, compiled.variable_sample[certain], numbers.unary[start[certain]])
+    tables = {s.run: _dense(union, numbers, s.run) for s in shape.sources if not s.table}
+    spans = _spans(union, shape)
+    room = 1 + len(numbers.unary)
+    of_span = {}
+    for span in spans:
+        of_span[span] = room
+        room += span.high - span.low
+    of_table = {}
+    for run, table in tables.items():
+        of_table[run] = room
+        room += table.size
+    number = np.empty(room)
+    number[0] = 1.0 if weigh else 0.0
+    least = np.zeros(len(sizes))
+    if weigh:
+        weigh_rows(numbers.unary, compiled.variable_start, number, least)
+        taken += np.bincount(shape.leaf_component[: np.count_nonzero(sizes > 1)], least[sizes > 1], len(taken))
+    else:
+        number[1 : 1 + len(numbers.unary)] = numbers.unary
+    base = {}
+    for span, first in of_span.items():
+        base[span] = _copy(numbers.store[span.low : span.high], number, first, weigh=weigh)
+    at = [1 + start[:-1][sizes > 1]]
+    for source in shape.sources[1:]:
+        fields = run_of(compiled, source.run)
+        if source.table:
+            places = _numbers_of(compiled, fields)
+            span = next(s for s in spans if s.low <= places[0] < s.high)
+            at.append(places + (of_span[span] - span.low))
+            low = base[span]
+        else:
+            table = tables[source.run]
+            low = _copy(table.ravel(), number, of_table[source.run], weigh=weigh)
+            step = table[0].size if len(table) > 1 else 0
+            at.append(of_table[source.run] + step * np.arange(fields.size))
+        if low:
+            component = shape.leaf_component[source.leaf : source.leaf + fields.size]
+            taken += low * np.bincount(component, minlength=len(taken))
+    for r in range(len(union.layout.kinds)):
+        fields = run_of(compiled, r)
+        if fields.size and max(fields.states) == 1:
+            sample = compiled.variable_sample[scope_of(compiled, fields)[0]]
+            np.add.at(constant, sample, run_tables(union, numbers, r).reshape(fields.size))
+    return Filled(np.concatenate(at), number, constant, taken)
+
+
+def _copy(energy: F64, number: F64, first: int, *, weigh: bool) -> float:
+    """Write energies or weights from `first` on; return the energy that was taken off."""
+    if not weigh:
+        number[first : first + len(energy)] = energy
+        return 0.0
+    low = float(energy.min(initial=np.inf))
+    low = low if low < np.inf else 0.0
+    weigh_from(np.ascontiguousarray(energy), low, number, first)
+    return low
+
+
+def _dense(union: Union, numbers: Numbers, run: int) -> F64:
+    """Tables of the factors of a run, one row where all are the same."""
+    fields = run_of(union.compiled, run)
+    rows = np.zeros(1, np.int64) if fields.shared >= 0 else None
+    return np.ascontiguousarray(run_tables(union, numbers, run, rows))
+
+
+def _numbers_of(compiled: Compiled, fields: Run) -> I64:
+    if fields.shared >= 0:
+        return np.full(fields.size, fields.shared, np.int64)
+    return compiled.factor_number[fields.factor : fields.factor + fields.size].astype(np.int64)
+
+
+def _spans(union: Union, shape: Shape) -> list[_Span]:
+    """What the tables of all runs cover of the store, joined where they overlap."""
+    found = []
+    for source in shape.sources:
+        if source.run >= 0 and source.table:
+            fields = run_of(union.compiled, source.run)
+            places = _numbers_of(union.compiled, fields)
+            extent = sum((k - 1) * stride for k, stride in zip(fields.states, fields.strides)) + 1
+            found.append(_Span(int(places.min()), int(places.max()) + extent))
+    joined: list[_Span] = []
+    for span in sorted(found):
+        if joined and span.low < joined[-1].high:
+            joined[-1] = _Span(joined[-1].low, max(joined[-1].high, span.high))
+        else:
+            joined.append(span)
+    return joined
