@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from factorgraph_ebm.questions.minimize import minimize
     from factorgraph_ebm.questions.plan import plan
     from factorgraph_ebm.questions.rank import rank
+    from factorgraph_ebm.questions.sample import sample
     from factorgraph_ebm.questions.steps import steps
 
 # Loaded on first use: these need numba, scipy.sparse or networkx, which take longer to import than all the rest.
@@ -71,6 +72,7 @@ _LAZY = {
     "rank": "questions.rank",
     "read": "formats",
     "read_evidence": "formats",
+    "sample": "questions.sample",
     "steps": "questions.steps",
     "to_networkx": "interop",
     "write": "formats",
@@ -127,6 +129,7 @@ __all__ = [
     "rank",
     "read",
     "read_evidence",
+    "sample",
     "steps",
     "to_networkx",
     "union",

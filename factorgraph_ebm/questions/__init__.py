@@ -4,6 +4,7 @@
     marginals       P(y) = exp(-beta (E - F)); log_partition is log sum exp(-beta E)
     min_marginals   min of E with one cell held in each of its states
     rank            compare the energies of candidates
+    sample          independent draws from P
     energy          of an assignment; factor_energies, factor by factor
     plan            which method would run, and why
     steps           watch message passing, one sweep or message at a time
@@ -17,8 +18,10 @@ from factorgraph_ebm.questions.min_marginals import min_marginals
 from factorgraph_ebm.questions.minimize import minimize
 from factorgraph_ebm.questions.plan import plan
 from factorgraph_ebm.questions.rank import rank
+from factorgraph_ebm.questions.sample import sample
 from factorgraph_ebm.questions.steps import steps
 
 __all__ = [
-    "energy", "factor_energies", "log_partition", "marginals", "min_marginals", "minimize", "plan", "rank", "steps",
+    "energy", "factor_energies", "log_partition", "marginals", "min_marginals", "minimize", "plan",
+    "rank", "sample", "steps",
 ]  # fmt: skip
