@@ -44,10 +44,13 @@ from factorgraph_ebm.graph import Computed, FactorGraph, Linear, Parameter, Vari
 
 if TYPE_CHECKING:
     from factorgraph_ebm.answers.belief import MarginalsResult
+    from factorgraph_ebm.answers.ranked import RankedResult
     from factorgraph_ebm.answers.result import MinimizeResult, Status
     from factorgraph_ebm.formats import read, read_evidence, write
     from factorgraph_ebm.interop import from_networkx, to_networkx
+    from factorgraph_ebm.questions.diverse import diverse
     from factorgraph_ebm.questions.energy import energy, factor_energies
+    from factorgraph_ebm.questions.k_best import k_best
     from factorgraph_ebm.questions.marginals import log_partition, marginals
     from factorgraph_ebm.questions.min_marginals import min_marginals
     from factorgraph_ebm.questions.minimize import minimize
@@ -60,10 +63,13 @@ if TYPE_CHECKING:
 _LAZY = {
     "MarginalsResult": "answers.belief",
     "MinimizeResult": "answers.result",
+    "RankedResult": "answers.ranked",
     "Status": "answers.result",
+    "diverse": "questions.diverse",
     "energy": "questions.energy",
     "factor_energies": "questions.energy",
     "from_networkx": "interop",
+    "k_best": "questions.k_best",
     "log_partition": "questions.marginals",
     "marginals": "questions.marginals",
     "min_marginals": "questions.min_marginals",
@@ -106,6 +112,7 @@ __all__ = [
     "Parity",
     "Potts",
     "Product",
+    "RankedResult",
     "ScopeError",
     "SparseTable",
     "Status",
@@ -115,9 +122,11 @@ __all__ = [
     "Variable",
     "VariableError",
     "WidthTooLargeError",
+    "diverse",
     "energy",
     "factor_energies",
     "from_networkx",
+    "k_best",
     "latent",
     "log_partition",
     "marginals",
