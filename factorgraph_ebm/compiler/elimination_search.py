@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, I8, NOTHING, READ_I8, READ_U1, REAL, inlined, kernel
+from factorgraph_ebm._jit import F8, I8, READ_I8, READ_U1, REAL, inlined, kernel
 from factorgraph_ebm.compiler.elimination_kernels import (
     BEGIN,
     COLUMNS,

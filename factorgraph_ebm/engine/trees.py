@@ -44,6 +44,8 @@ STRETCHES = (READ_I8, READ_I8, READ_I8, I8)
 "component, first node, node after the last; tickets"
 SPACE = (F8, F8, I8, INTEGER)
 "for tensors of one component, for four of the largest, for counters of loops; elements of the largest"
+WEIGHTS, ENERGIES, TIES = 0, 1, 2
+"what numbers are, for `draw_trees`"
 UP, DOWN = 1, 2
 "what a driver does with its stretches: one, the other, or both"
 BELIEVE = (NOTHING, AT_F8, AT_F8, AT_F8, AT_I8, AT_I8, SIZE)
@@ -352,20 +354,21 @@ def take_entry(axis_variable, axis_kept, states, state, low, high, entry):  # ty
 
 @kernel(
     REAL, READ_I8, FUNCTION, *TREE, *LOOPS, *LEAVES, *STRETCHES, *SPACE, F8, F8, INTEGER, *CHOICES, I8, READ_F8,
-    INTEGER,
+    INTEGER, INTEGER,
 )  # fmt: skip
 def draw_trees(  # type: ignore[no-untyped-def]
     contracts, settle, x, y, place, size, component, loop_start, loop, operator, leaf_at, number,
     part, part_first, part_stop, tickets, space, work, counter, largest, value, scale, ways, axis_start, axis_variable, axis_kept, axis_x,
-    axis_y, states, state, uniform, energies,
+    axis_y, states, state, uniform, kind, second,
 ):  # fmt: skip
     """Up, then draws down the tree: `state` (draws * V,) from `uniform` (draws * N,), numbers in [0, 1).
 
-    `energies` says whether numbers are energies or weights.
+    `kind` says what numbers are: WEIGHTS, ENERGIES, or TIES, of which those of least energy are drawn.
     """
     leaves = len(leaf_at)
     nodes, variables = len(x), len(states)
     space, work, counter = address(space), address(work), address(counter)
+    counter[SECOND] = second
     loop, number = address(loop), address(number)
     while True:
         ticket = take(tickets, 0)
@@ -398,12 +401,10 @@ def draw_trees(  # type: ignore[no-untyped-def]
                     continue
                 one = after(tensor_at(x[n], leaves, place, leaf_at, number, space), a)
                 two = after(tensor_at(y[n], leaves, place, leaf_at, number, space), b)
-                least = np.inf
-                total = 0.0
-                left = 0.0
+                least, most, total, left = np.inf, np.inf, 0.0, 0.0
                 last = np.int64(0)
-                # First the least energy, then the sum, then the entry where the sum passes what was drawn.
-                for turn in range(1 - energies, 3):
+                # The least energy, the largest count there, the sum, and the entry where it passes what was drawn.
+                for turn in range(0 if kind != WEIGHTS else 2, 4):
                     entry = np.int64(0)
                     for i in range(low, high):
                         counter[i - low] = 0
@@ -412,16 +413,23 @@ def draw_trees(  # type: ignore[no-untyped-def]
                         for i in range(low, high):
                             a += axis_x[i] * counter[i - low]
                             b += axis_y[i] * counter[i - low]
-                        if energies == 1:
-                            e = one[a] + two[b]
-                            weight = exp_minus(e - least) if turn > 0 else 0.0
-                            if turn == 0:
-                                least = min(least, e)
-                        else:
+                        if kind == WEIGHTS:
                             weight = one[a] * two[b]
-                        if turn == 1:
+                        else:
+                            energy = one[a] + two[b]
+                            weight = 0.0
+                            if turn == 0:
+                                least = min(least, energy)
+                            elif kind == ENERGIES:
+                                weight = exp_minus(energy - least)
+                            elif is_tied(energy, least):
+                                count = one[second + a] + two[second + b]
+                                if turn == 1:
+                                    most = min(most, count)
+                                weight = exp_minus(count - most)
+                        if turn == 2:
                             total += weight
-                        elif turn == 2 and weight > 0.0 and left >= 0.0:
+                        elif turn == 3 and weight > 0.0 and left >= 0.0:
                             last = entry
                             left -= weight
                         entry = next_choice(axis_variable, axis_kept, states, counter, low, high, entry)

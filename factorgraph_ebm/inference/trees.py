@@ -7,6 +7,7 @@ an axis is a constant of its sample. A factor over many variables becomes a chai
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import NamedTuple
 
@@ -20,8 +21,10 @@ from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.factors.elementary import exp_minus
 from factorgraph_ebm.inference.tables import Run, run_of, run_tables, scope_of
 
-LARGEST = 2.0**28
+LARGEST = 2.0**27
 "entries of a table over the variables that are joined when one is eliminated, above which a tree is given up"
+WIDEST_TABLE = 1 << 22
+"entries of the table of a structure that has no table of its own, above which none is made"
 
 
 class Source(NamedTuple):
@@ -45,6 +48,8 @@ class Shape(NamedTuple):
     elimination: Elimination
     tree: Tree | None
     "None: too wide"
+    table_size: int
+    "elements of tables that are made in the place of structures"
     soft: U8
     "(variables,) 1 where it is summed out of a minimisation"
     sample: I64
@@ -71,17 +76,21 @@ def shape_of(union: Union) -> Shape:
 
 def _find_shape(union: Union) -> Shape:
     compiled = union.compiled
-    states = np.diff(compiled.variable_start.astype(np.int64))
+    states: I64 = np.diff(compiled.variable_start.astype(np.int64))
     choices = np.flatnonzero(states > 1)
     start, variable, stride = [np.arange(len(choices))], [choices], [np.ones(len(choices), np.int64)]
     sources = [Source(-1, 0, True)]
     n_leaves, n_slots = len(choices), len(choices)
+    table_size, widest = 0, 0
     for r, kind in enumerate(union.layout.kinds):
         fields = run_of(compiled, r)
         kept = [s for s, k in enumerate(fields.states) if k > 1]
         if not kept or not fields.size:
             continue
         scope = scope_of(compiled, fields)[kept]
+        if kind != "Table":
+            widest = max(widest, math.prod(fields.states))
+            table_size += math.prod(fields.states) * (1 if fields.shared >= 0 else fields.size)
         sources.append(Source(r, n_leaves, kind == "Table"))
         start.append(n_slots + len(kept) * np.arange(fields.size))
         variable.append(np.ascontiguousarray(scope.T).ravel())
@@ -92,17 +101,18 @@ def _find_shape(union: Union) -> Shape:
         np.append(np.concatenate(start), n_slots).astype(np.int64), np.concatenate(variable), np.concatenate(stride)
     )
     soft = compiled.variable_soft
-    elimination = find_order(leaves.start, leaves.variable, states, 1 - soft, limit=LARGEST)
+    stage: U8 = (soft == 0).astype(np.uint8)
+    elimination = find_order(leaves.start, leaves.variable, states, stage, limit=LARGEST)
     order = elimination.order[states[elimination.order] > 1]
     component = np.empty(len(states), np.int64)  # of those that have a choice
     label = np.repeat(np.arange(len(elimination.start) - 1), np.diff(elimination.start))
-    kept = states[elimination.order] > 1
-    component[order] = np.unique(label[kept], return_inverse=True)[1]
+    component[order] = np.unique(label[states[elimination.order] > 1], return_inverse=True)[1]
     first = order[np.flatnonzero(np.diff(component[order], prepend=-1))]
-    tree = grow_tree(leaves, states, order, 1 - soft) if np.isfinite(elimination.entries).all() else None
+    fits = bool(np.isfinite(elimination.entries).all()) and widest <= WIDEST_TABLE
+    tree = grow_tree(leaves, states, order, stage) if fits else None
     return Shape(
-        leaves, tuple(sources), states, elimination, tree, soft, compiled.variable_sample[first].astype(np.int64),
-        component[leaves.variable[leaves.start[:-1]]], *_leaf_loops(leaves, states),
+        leaves, tuple(sources), states, elimination, tree, table_size, soft,
+        compiled.variable_sample[first].astype(np.int64), component[leaves.variable[leaves.start[:-1]]], *_leaf_loops(leaves, states),
     )  # fmt: skip
 
 

@@ -71,12 +71,14 @@ def plan(
     soft: Sequence[Bool | None] = [None] * len(masks)
     if question == "minimize" and latent == "marginalize" and read_beta(beta) < np.inf:
         soft = [~mask & ~known.known for mask, known in zip(masks, read)]
-    compiled = compile_union(samples_of(graphs, read, soft)).compiled
+    union = compile_union(samples_of(graphs, read, soft))
+    compiled = union.compiled
     minimizing = question == "minimize"
     exact = bool((compiled.sample_exact if minimizing else compiled.sample_forest).all())
-    chosen, reason = choose(compiled, minimizing, options)
+    chosen, reason = choose(union, minimizing, options)
     if method != "auto":
         chosen, reason = METHODS[method], "as was asked for"
         if method == "enumerate":
             reason = f"as was asked for: tables of {entries(compiled)[1]:,.0f} entries in all"
-    return Plan(chosen.name, reason, chosen.name == "enumerate" or (chosen.name == "bp" and exact))
+    proves = chosen.name in ("enumerate", "junction_tree") or (chosen.name == "bp" and exact)
+    return Plan(chosen.name, reason, proves)
