@@ -138,15 +138,15 @@ def _kept(even, odd):  # type: ignore[no-untyped-def]
 
 
 @kernel(*FORBIDS)
-def parity_forbids(run, number, store, scope, state, variable_sample, allowed, low, high):  # type: ignore[no-untyped-def]
+def parity_forbids(run, number, store, scope, state, group, allowed, low, high):  # type: ignore[no-untyped-def]
     n = U8(run[0])
     for f in range(low, high):
         first = U8(run[2]) + f
-        if allowed[variable_sample[scope[first]]] == 0:
+        if allowed[group[scope[first]]] == 0:
             continue
         on = state[scope[first]]
         for s in range(U8(1), U8(run[1])):
             on ^= state[scope[first + s * n]]
         t = U8(run[4]) if run[4] >= 0 else number[f]
         if store[t + U8(on & 1)] == np.inf:
-            allowed[variable_sample[scope[first]]] = 0
+            allowed[group[scope[first]]] = 0

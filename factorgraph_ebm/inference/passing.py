@@ -11,7 +11,7 @@ import numpy as np
 
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm._jit import Kernel, addresses
-from factorgraph_ebm.arrays import F64, I64, U8, Messages, Numbers, Steps
+from factorgraph_ebm.arrays import F64, I64, U8, U32, U64, Messages, Numbers, Steps
 from factorgraph_ebm.compiler.layout import Layout, variable_chunks
 from factorgraph_ebm.compiler.schedules import WIDEST, Operators
 from factorgraph_ebm.engine.bounds import add_lower_bounds
@@ -55,7 +55,11 @@ class Passing:
     keep_kernel: ClassVar[Kernel] = store_energies
     join_kernel: ClassVar[Kernel] = join_energies
     weigh_kernel: ClassVar[Kernel] = keep_unaries
+    decide_kernel: ClassVar[Kernel | None] = None
+    "likelier states of variables, where the driver may look for what is violated by itself: see `inference.stopping`"
     neutral: ClassVar[float] = 0.0
+    pairs: tuple[U32, U64] = np.zeros(0, np.uint32), np.zeros(0, np.uint64)
+    "the variables that it decides, and where those of each chunk begin"
 
     def __init__(
         self, layout: Layout, numbers: Numbers, *, minimize: bool, start: Messages | None = None,
@@ -191,10 +195,6 @@ class Passing:
         """Write states of least belief of these chunks."""
         found = self.lowest(self.beliefs())
         np.copyto(state, found, where=np.isin(variable_chunks(self.compiled), chunks))
-
-    def likeliest_of(self, state: I64, variables: I64) -> bool:
-        """Write the likeliest states of some variables, if that is quicker than those of all; whether it is."""
-        return False
 
     def decoded(self, state: I64, chunks: Sequence[int]) -> bool:
         """Write states of these chunks, minimising decoded one variable after another; whether there are such."""
