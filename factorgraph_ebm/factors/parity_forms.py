@@ -12,6 +12,7 @@ import numpy as np
 
 from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.factors.message_kernels import FORBIDS, SIGNATURE, is_target
+from factorgraph_ebm.factors.parity_few import FEWEST, MOST, few_odds
 
 U8 = np.uint64
 I8 = np.int64
@@ -23,6 +24,9 @@ def parity_odds(run, number, store, weight, constants, to_factor, out, scratch, 
     n = high - low
     one, two = U8(1), U8(2)
     arity = U8(run[1])
+    if arity >= FEWEST and arity <= MOST:
+        few_odds(run, number, weight, to_factor, out, scratch, low, n)
+        return
     before = two * n
     for f in range(n):
         scratch[before + f] = 1.0
