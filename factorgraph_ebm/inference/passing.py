@@ -267,23 +267,28 @@ class Passing:
         Any multiple of the messages gives a valid bound. Around loops evidence is counted several times, so half of
         them, or none, is often better than all; the best of these `shares` is taken.
         """
-        shift = np.where(np.isfinite(self.to_variable), self.to_variable, 0.0)
-        bounds, sizes = zip(*(self._bounds_from(share * shift) for share in shares))
+        shift = np.zeros(0)
+        if any(shares):
+            shift = np.where(np.isfinite(self.to_variable), self.to_variable, 0.0)
+        bounds, sizes = zip(*(self._bounds_from(share * shift if share else None) for share in shares))
         best = np.argmax(bounds, axis=0)
         at = np.arange(len(best))
         return np.array(bounds)[best, at], 1e-15 * np.array(sizes)[best, at]
 
-    def _bounds_from(self, shift: F64) -> tuple[F64, F64]:
-        """The bound with these messages, and the sum of the magnitudes of its terms."""
+    def _bounds_from(self, shift: F64 | None) -> tuple[F64, F64]:
+        """The bound with these messages, or with none, and the sum of the magnitudes of its terms."""
         compiled = self.compiled
         total = np.zeros(len(compiled.sample_chunk))
         size = np.zeros(len(compiled.sample_chunk))
         unary, start, slot_start, _, slot_message = self.variables
-        belief = np.empty(compiled.unary_size)
-        sum_beliefs(unary, start, slot_start, slot_message, shift, belief, 0, len(compiled.variable_cell))
+        if shift is None:
+            belief, minus = unary, np.zeros(self.message_size)
+        else:
+            belief, minus = np.empty(compiled.unary_size), -shift
+            sum_beliefs(unary, start, slot_start, slot_message, shift, belief, 0, len(compiled.variable_cell))
         add_lower_bounds(
             self.kernels, self.last_kernels(), compiled.variable_start, compiled.scope, compiled.variable_sample,
-            *self.runs, -shift, self.out, self.scratch, self.block, belief, total, size,
+            *self.runs, minus, self.out, self.scratch, self.block, belief, total, size,
         )  # fmt: skip
         return total, size
 

@@ -325,3 +325,25 @@ def test_time_that_is_over_stops_every_frame(verb, rng):
     given = [{"cost": noisy(n, 1.5, rng)} for _ in range(9)]
     late = quietly(verb, graph, given=given, method="bp", stop="feasible", time_limit=0.0, damping=0.0)
     assert [(a.status, a.iterations) for a in late] == [(fg.Status.TIME_LIMIT, 1)] * 9
+
+
+def test_a_word_that_no_other_can_beat_is_proved(rng):
+    """Each bit as its own cost has it: nothing is lost against single variables. A frame with errors is no proof."""
+    n = 720
+    graph = fg.FactorGraph(code(n, rng)[0])
+    clean = np.stack([np.zeros(n), rng.uniform(0.5, 3.0, n)], axis=-1)
+    tied = clean * (rng.random(n) < 0.5)[:, None]
+    found = fg.minimize(graph, given=[{"cost": c} for c in (clean, noisy(n, 0.7, rng), tied)], stop="feasible")
+    assert [a.status for a in found] == [fg.Status.OPTIMAL, fg.Status.FEASIBLE, fg.Status.OPTIMAL]
+    assert found[0].energy == found[0].lower_bound == found[2].energy == 0.0
+    assert found[1].lower_bound < found[1].energy
+
+
+def test_bounds_without_messages_are_those_of_messages_that_say_nothing(rng):
+    bound = bind_cases([case_of(830_000 + i, forest=False, kinds=FORBIDDING) for i in range(30)], rng)
+    passing = Passing(bound.union.layout, bound.numbers, minimize=True)
+    passing.to_variable = rng.normal(size=passing.message_size)
+    none = passing.lower_bounds((0.0,))
+    passing.to_variable[:] = 0.0
+    for mine, theirs in zip(none, passing.lower_bounds((1.0,))):
+        np.testing.assert_array_equal(mine, theirs)
