@@ -18,15 +18,16 @@ from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.factors.elementary import exp_minus, minus_log
 from factorgraph_ebm.factors.extremes import lesser
 from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
+from factorgraph_ebm.factors.packed import EIGHT, least_of_eight
 from factorgraph_ebm.factors.pair_weights import pair_weights, sides, weigh_pairs
-from factorgraph_ebm.factors.prefetching import prefetch_row
+from factorgraph_ebm.factors.prefetching import LINE, prefetch_lines
 from factorgraph_ebm.factors.table_kernels import table_forbids, table_mixed
 
 U8 = np.uint64
 
 
-AHEAD = 512
-"numbers of own tables that are asked for before their turn, about"
+AHEAD = 64
+"cache lines of own tables that are asked for before their turn, about"
 
 
 @inlined
@@ -44,11 +45,21 @@ def _along(run, slot):  # type: ignore[no-untyped-def]
 
 @kernel(*SIGNATURE)
 def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    _send_least(run, number, store, LINE, to_factor, out, scratch, low, high, target)
+
+
+@inlined
+def _send_least(run, number, store, line, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
     n = high - low
     base = U8(0)
     for slot in range(2):
+        kf, sf, kt, st, m, mirror = sides(run, slot)
+        # From memory, wide tables arrive faster row after row.
+        packed = st == U8(1) and kt >= U8(EIGHT) and (run[4] >= 0 or kf * kt <= U8(AHEAD * line))
+        if packed and is_target(slot, target):
+            _send_packed(run, number, store, line, to_factor, out, base, low, n, slot)
         kf, sf, kt, st, m, mirror = _along(run, slot)
-        if is_target(slot, target):
+        if is_target(slot, target) and not packed:
             if kf == U8(2) and kt == U8(2):
                 m += U8(2) * low
                 for f in range(n):
@@ -74,14 +85,29 @@ def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low
                     f = n - U8(1)
                     _least_of_rows(store, t, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
             else:
-                ahead = U8(1) + U8(AHEAD) // (kf * kt)
-                last = U8(run[0]) - U8(1) if U8(1) < n and kf * kt <= U8(AHEAD) else U8(0)
+                ahead = U8(1) + U8(AHEAD * line) // (kf * kt)
+                last = U8(run[0]) - U8(1) if U8(1) < n and kf * kt <= U8(AHEAD * line) else U8(0)
                 for f in range(n):
                     if low + f + ahead <= last:
-                        prefetch_row(store, mirror + number[low + f + ahead], kf * kt)
+                        prefetch_lines(store, mirror + number[low + f + ahead], kf * kt, line)
                     t = mirror + number[low + f]
                     _least_of_rows(store, t, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
         base += n * kt
+
+
+@inlined
+def _send_packed(run, number, store, line, to_factor, out, base, low, n, slot):  # type: ignore[no-untyped-def]
+    """Messages to a slot of eight states or more, eight at a time; the last eight may overlap those before them."""
+    kf, sf, kt, _, m, mirror = sides(run, slot)
+    ahead = U8(1) + U8(AHEAD * line) // (kf * kt)
+    for f in range(n):
+        t = mirror + (U8(run[4]) if run[4] >= 0 else number[low + f])
+        if run[4] < 0:
+            following = min(low + f + ahead, U8(run[0]) - U8(1))
+            prefetch_lines(store, mirror + number[following], kf * kt, line)
+        for j in range(U8(0), kt, U8(EIGHT)):
+            c = min(j, kt - U8(EIGHT))
+            least_of_eight(store, t + c, sf, kf, to_factor, m + (low + f) * kf, out, base + f * kt + c)
 
 
 @inlined
