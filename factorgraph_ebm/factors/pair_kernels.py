@@ -21,6 +21,7 @@ from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST
 from factorgraph_ebm.factors.packed import EIGHT, least_of_eight
 from factorgraph_ebm.factors.pair_weights import pair_weights, sides, weigh_pairs
 from factorgraph_ebm.factors.prefetching import LINE, prefetch_lines
+from factorgraph_ebm.factors.singles import singles
 from factorgraph_ebm.factors.table_kernels import table_forbids, table_mixed
 
 U8 = np.uint64
@@ -46,6 +47,12 @@ def _along(run, slot):  # type: ignore[no-untyped-def]
 @kernel(*SIGNATURE)
 def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
     _send_least(run, number, store, LINE, to_factor, out, scratch, low, high, target)
+
+
+@kernel(*SIGNATURE)
+def pair_min_single(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    """The same where `store` is of numbers in single precision, and `number` and the mirror count those."""
+    _send_least(run, number, singles(store), 2 * LINE, to_factor, out, scratch, low, high, target)
 
 
 @inlined
@@ -324,4 +331,6 @@ def pair_differences(run, number, store, weight, constants, to_factor, out, scra
                 out[base + f] = _less(store[a1 + f], store[b1 + f] + h) - _less(store[a0 + f], store[b0 + f] + h)
 
 
-PAIR = MessageKernels(pair_min, pair_sum, table_mixed, pair_weights, pair_odds, pair_differences, table_forbids)
+PAIR = MessageKernels(
+    pair_min, pair_sum, table_mixed, pair_weights, pair_odds, pair_differences, table_forbids, pair_min_single
+)
