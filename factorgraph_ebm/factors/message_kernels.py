@@ -82,6 +82,8 @@ class MessageKernels(NamedTuple):
     "minimise, two states, one number a message"
     forbids: Kernel | None = None
     "whether states are forbidden, see FORBIDS"
+    single: Kernel | None = None
+    "minimise over tables in single precision, see `factors.singles`"
 
 
 @inlined

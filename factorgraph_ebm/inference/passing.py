@@ -23,7 +23,7 @@ from factorgraph_ebm.engine.messages import store_energies
 from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum_beliefs, to_probabilities
 from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
 from factorgraph_ebm.inference.in_order import lay_in_order
-from factorgraph_ebm.inference.mirrors import add_mirrors, read_part
+from factorgraph_ebm.inference.mirrors import Read, add_mirrors, read_part
 from factorgraph_ebm.inference.tables import scratch_size
 
 SLICE = 1 << 17
@@ -100,9 +100,7 @@ class Passing:
         self.message_size = compiled.message_size
         self.unary = self.energy = numbers.unary
         self.least = np.zeros(0)
-        read = read_part(numbers.store, self.layout)
-        read = lay_in_order(read, self.layout) if repeated else add_mirrors(read, self.layout, repeated)
-        self.store, field, number = read
+        self.store, field, number = self._placed(read_part(numbers.store, self.layout), repeated)
         sums = any(k.name.endswith(("sum", "mixed")) for k in self.operators.kernels)
         self.weight = weights(self.store) if sums else np.zeros(0)
         self.variables = (
@@ -112,6 +110,10 @@ class Passing:
         self.runs = (
             field, compiled.run_field_start, number, compiled.constants, self.store, self.weight,
         )  # fmt: skip
+
+    def _placed(self, read: Read, repeated: bool) -> Read:
+        """The numbers as the kernels like to read them."""
+        return lay_in_order(read, self.layout) if repeated else add_mirrors(read, self.layout, repeated)
 
     def _make_room(self) -> None:
         compiled = self.compiled
