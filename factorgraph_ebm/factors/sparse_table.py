@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.errors import FactorError, ScopeError
+from factorgraph_ebm.factors.automata import prefixes
 from factorgraph_ebm.factors.message_kernels import MessageKernels
 from factorgraph_ebm.factors.sparse_given import distinct_rows, states_of_one
 from factorgraph_ebm.factors.sparse_kernels import sparse_min, sparse_mixed, sparse_sum
 from factorgraph_ebm.factors.sparse_statistics import sparse_statistics
 from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
+from factorgraph_ebm.graph.automaton import Automaton
 from factorgraph_ebm.graph.checks import check_name, count, said
 from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.expressions import Numbers, is_sparse
@@ -187,6 +189,10 @@ class SparseTable(Factor):
             energy = numbers[hit] if numbers.ndim == 1 else numbers[hit, number]
             found[hit] = np.minimum(found[hit], energy)
         return found
+
+    @classmethod
+    def automaton(cls, states: tuple[int, ...], constants: Floats) -> Automaton | None:
+        return prefixes(states, *_listed(len(states), constants))
 
     def energies_at(
         self,
