@@ -16,7 +16,7 @@ import numpy as np
 
 from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U1, REAL, inlined, kernel
 from factorgraph_ebm.arrays import F64, I64, U8
-from factorgraph_ebm.compiler.elimination_kernels import MOST
+from factorgraph_ebm.compiler.elimination_kernels import MOST, filled
 from factorgraph_ebm.compiler.elimination_search import order_components
 from factorgraph_ebm.compiler.ordering import label_components
 
@@ -255,7 +255,7 @@ def eliminate_in_order(  # type: ignore[no-untyped-def]
         c = component[order[i]]
         grouped[begin[c]] = order[i]
         begin[c] += 1
-    head = np.full(n, -1, np.int64)
+    head = filled(n, np.int64(-1))
     then = np.empty(n_factors + n, np.int64)
     for f in range(n_factors):
         if factor_start[f + 1] > factor_start[f]:
@@ -268,7 +268,7 @@ def eliminate_in_order(  # type: ignore[no-untyped-def]
     left = np.empty(1024, np.int64)
     left_start = np.empty(n + 1, np.int64)
     left_start[0] = 0
-    seen = np.full(n, -1, np.int64)
+    seen = filled(n, np.int64(-1))
     for i in range(n):
         v = order[i]
         c = component[v]
@@ -287,7 +287,8 @@ def eliminate_in_order(  # type: ignore[no-untyped-def]
                 size = left_start[item - n_factors + 1] - left_start[item - n_factors]
             if at + size > len(left):
                 larger = np.empty(2 * (at + size), np.int64)
-                larger[:at] = left[:at]
+                for s in range(at):
+                    larger[s] = left[s]
                 left = larger
             for s in range(size):
                 u = slot_variable[factor_start[item] + s] if item < n_factors else left[left_start[item - n_factors] + s]

@@ -69,6 +69,14 @@ MIN_WEIGHT = 2
 
 
 @inlined
+def filled(size, number):  # type: ignore[no-untyped-def]
+    out = np.empty(size, np.int64)
+    for i in range(size):
+        out[i] = number
+    return out
+
+
+@inlined
 def hash_place(edges, a, b):  # type: ignore[no-untyped-def]
     """Where the edge is in the hash table, or the free place where it would be."""
     if a > b:
@@ -107,7 +115,7 @@ def with_room(edges, count):  # type: ignore[no-untyped-def]
     size = len(edges)
     while size < 4 * count:
         size *= 2
-    larger = np.zeros(size, np.int64)
+    larger = filled(size, np.int64(0))
     for i in range(len(edges)):
         if edges[i] != 0:
             edge = edges[i] - 1
@@ -211,7 +219,8 @@ def make_room(node, pool, used, near, degree):  # type: ignore[no-untyped-def]
             needed += 2 * (node[u, DEGREE] + degree)
     if used + needed > len(pool):
         larger = np.empty(2 * (used + needed), np.int64)
-        larger[:used] = pool[:used]
+        for i in range(used):
+            larger[i] = pool[i]
         pool = larger
     for i in range(degree):
         u = near[i]
@@ -241,9 +250,9 @@ def eliminate_greedily(  # type: ignore[no-untyped-def]
     if bound < 2.0**MOST:
         # Each logarithm is rounded, so this lets a little more pass; the product decides.
         most = np.int64(np.log2(max(bound, 1.0)) * ONE) + MOST
-    key = np.full((n + 63) // 64 * 64, GONE, np.int64)
-    low = np.full((len(key) // 64 + 63) // 64 * 64, GONE, np.int64)
-    top = np.full(len(low) // 64, GONE, np.int64)
+    key = filled((n + 63) // 64 * 64, np.int64(GONE))
+    low = filled((len(key) // 64 + 63) // 64 * 64, np.int64(GONE))
+    top = filled(len(low) // 64, np.int64(GONE))
     for v in range(n):
         seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
         key[v] = key_of(node, pool, edges, words, v, rule, most, (seed >> 8) * spread >> 23)
@@ -361,7 +370,7 @@ def edges_of(node, pool):  # type: ignore[no-untyped-def]
     size = 1024
     while size < 4 * n_edges:
         size *= 2
-    edges = np.zeros(n * words if words > 0 else size, np.int64)
+    edges = filled(n * words if words > 0 else size, np.int64(0))
     for v in range(n):
         for i in range(node[v, BEGIN], node[v, BEGIN] + node[v, DEGREE]):
             if words > 0:
@@ -383,7 +392,8 @@ def graph_among(node, pool, chosen, new):  # type: ignore[no-untyped-def]
     used = 0
     for i in range(len(chosen)):
         v = chosen[i]
-        rows[i] = node[v]
+        for k in range(COLUMNS):
+            rows[i, k] = node[v, k]
         rows[i, BEGIN] = used
         for j in range(node[v, BEGIN], node[v, BEGIN] + node[v, LENGTH]):
             if new[pool[j]] >= 0:
