@@ -9,30 +9,32 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import F8, I8, NOTHING, READ_I8, READ_U1, REAL, inlined, kernel
-from factorgraph_ebm.compiler.elimination_kernels import (
+from factorgraph_ebm.compiler.elimination_graph import (
     BEGIN,
     COLUMNS,
     DEGREE,
     FILL,
     LENGTH,
     MATRIX,
-    MIN_FILL,
-    MIN_WEIGHT,
     MOST,
     ONE,
     OWN,
-    SIMPLICIAL,
     STAGE,
     STATES,
     TIMES,
     TOTAL,
-    UNIT,
-    count_fill,
     edges_of,
-    eliminate_greedily,
     filled,
     graph_among,
     weigh,
+)
+from factorgraph_ebm.compiler.elimination_kernels import (
+    MIN_FILL,
+    MIN_WEIGHT,
+    SIMPLICIAL,
+    UNIT,
+    count_fill,
+    eliminate_greedily,
 )
 
 RESTARTS = 2000
@@ -187,11 +189,7 @@ def search(node, pool, limit, effort, sum_, largest, spaces, order):  # type: ig
             work_pool[i] = pool[i]
         for i in range(len(edges)):
             work_edges[i] = edges[i]
-        spread = np.int64(UNIT)
-        if which == 1:
-            spread = 1 + wide * (ONE // 4)
-        elif wide > 0:
-            spread = UNIT * wide
+        spread = np.int64(1 + wide * (ONE // 4) if which == 1 else max(wide, 1) * UNIT)
         rule = np.int64(MIN_WEIGHT if which == 1 else MIN_FILL)
         found, found_largest, count, spent, seed = eliminate_greedily(
             work, work_pool, len(pool), work_edges, words, n_edges, rule, spread, seed, limit, best, sum_, largest,
@@ -239,7 +237,7 @@ def order_components(  # type: ignore[no-untyped-def]
         sum_ = 0.0
         most = 0.0
         if possible and n > LARGE:
-            # What is refused here would be refused in the whole: no part of a graph is wider than the graph.
+            # No part of a graph is wider than the graph: where the rules fail on a part, the whole is not tried.
             new = filled(n, np.int64(-1))
             rows, lists = graph_among(node, pool, part_of(node, pool, PART), new)
             found, _ = search(rows, lists, limit, 0.0, 0.0, 0.0, spaces, place)
@@ -247,8 +245,8 @@ def order_components(  # type: ignore[no-untyped-def]
         if possible:
             edges, words, n_edges = edges_of(node, pool)
             sum_, most, count, _, _ = eliminate_greedily(
-                node, pool, len(pool), edges, words, n_edges, np.int64(SIMPLICIAL), np.int64(0), np.int64(1), limit, np.inf,
-                0.0, 0.0, place, spaces,
+                node, pool, len(pool), edges, words, n_edges, np.int64(SIMPLICIAL), np.int64(0), np.int64(1), limit,
+                np.inf, 0.0, 0.0, place, spaces,
             )  # fmt: skip
             if not sum_ < np.inf:
                 possible = False
