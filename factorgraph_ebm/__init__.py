@@ -44,25 +44,32 @@ from factorgraph_ebm.graph import Computed, FactorGraph, Linear, Parameter, Vari
 
 if TYPE_CHECKING:
     from factorgraph_ebm.answers.belief import MarginalsResult
+    from factorgraph_ebm.answers.ranked import RankedResult
     from factorgraph_ebm.answers.result import MinimizeResult, Status
     from factorgraph_ebm.formats import read, read_evidence, write
     from factorgraph_ebm.interop import from_networkx, to_networkx
+    from factorgraph_ebm.questions.diverse import diverse
     from factorgraph_ebm.questions.energy import energy, factor_energies
+    from factorgraph_ebm.questions.k_best import k_best
     from factorgraph_ebm.questions.marginals import log_partition, marginals
     from factorgraph_ebm.questions.min_marginals import min_marginals
     from factorgraph_ebm.questions.minimize import minimize
     from factorgraph_ebm.questions.plan import plan
     from factorgraph_ebm.questions.rank import rank
+    from factorgraph_ebm.questions.sample import sample
     from factorgraph_ebm.questions.steps import steps
 
 # Loaded on first use: these need numba, scipy.sparse or networkx, which take longer to import than all the rest.
 _LAZY = {
     "MarginalsResult": "answers.belief",
     "MinimizeResult": "answers.result",
+    "RankedResult": "answers.ranked",
     "Status": "answers.result",
+    "diverse": "questions.diverse",
     "energy": "questions.energy",
     "factor_energies": "questions.energy",
     "from_networkx": "interop",
+    "k_best": "questions.k_best",
     "log_partition": "questions.marginals",
     "marginals": "questions.marginals",
     "min_marginals": "questions.min_marginals",
@@ -71,6 +78,7 @@ _LAZY = {
     "rank": "questions.rank",
     "read": "formats",
     "read_evidence": "formats",
+    "sample": "questions.sample",
     "steps": "questions.steps",
     "to_networkx": "interop",
     "write": "formats",
@@ -104,6 +112,7 @@ __all__ = [
     "Parity",
     "Potts",
     "Product",
+    "RankedResult",
     "ScopeError",
     "SparseTable",
     "Status",
@@ -113,9 +122,11 @@ __all__ = [
     "Variable",
     "VariableError",
     "WidthTooLargeError",
+    "diverse",
     "energy",
     "factor_energies",
     "from_networkx",
+    "k_best",
     "latent",
     "log_partition",
     "marginals",
@@ -127,6 +138,7 @@ __all__ = [
     "rank",
     "read",
     "read_evidence",
+    "sample",
     "steps",
     "to_networkx",
     "union",

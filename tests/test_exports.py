@@ -19,7 +19,7 @@ CONTRACT = """
     Cardinality AtMostOne ExactlyOne AtLeastOne Or And Implies Parity
     LinearConstraint Maximum AllDifferent
     Parameter Linear Computed
-    minimize marginals log_partition rank energy factor_energies min_marginals plan steps
+    minimize marginals log_partition rank k_best diverse sample energy factor_energies min_marginals plan steps
     read read_evidence write
     Status
     FactorGraphError VariableError ScopeError FactorError ParameterError EvidenceError MethodError

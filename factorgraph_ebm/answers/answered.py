@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64, Numbers, Values
+from factorgraph_ebm.arrays import F64, I64, Compiled, Numbers, Values
 from factorgraph_ebm.compiler.union import Place
 from factorgraph_ebm.graph.assignment import Given
 from factorgraph_ebm.graph.declaration import Factor
@@ -92,11 +92,10 @@ class Answered:
 
     def states(self, sample: int) -> I64:
         """State of each cell of a sample, (n_cells,), -1 where it was summed over."""
-        variable = self.variables(sample)
-        known = self.given[sample].states
-        if self.answer.states is None or not len(variable):
-            return np.where(variable < 0, known, -1)
-        return np.where(variable < 0, known, self.answer.states[variable])
+        states = self.answer.states
+        if states is None:
+            states = np.full(len(self.compiled.variable_cell), -1, np.int64)
+        return cell_states(self.compiled, sample, self.given[sample], states)
 
     def probabilities(self, sample: int, cells: I64, width: int) -> F64:
         """Marginals of some cells of a sample, (n, width), one-hot where given, 0 for absent states."""
@@ -147,6 +146,14 @@ class Answered:
             if b > a:
                 found.append(Found(place, members[a:b] - low, order[a:b]))
         return found
+
+
+def cell_states(compiled: Compiled, sample: int, given: Given, states: I64) -> I64:
+    """State of each cell of a sample from those of all engine variables, (..., V) -> (..., n_cells)."""
+    first, stop = compiled.sample_cell_start[sample : sample + 2]
+    variable = compiled.cell_variable[first:stop]
+    found: I64 = np.where(variable < 0, given.states, states[..., variable])
+    return found
 
 
 class Slots(NamedTuple):

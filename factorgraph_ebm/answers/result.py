@@ -309,7 +309,7 @@ class MinimizeResult(Result):
         return f" by {violated}" if violated else ""
 
     def __repr__(self) -> str:
-        lines = [f"<MinimizeResult: energy {self.energy:.6g}, {self._header()}"]
+        lines = [f"<{type(self).__name__}: energy {self.energy:.6g}, {self._header()}"]
         if self.status is not Status.INFEASIBLE:
             for name, variable in self._graph.variables.items():
                 if not variable.is_real:

@@ -4,20 +4,26 @@ To add one: write `inference/<name>.py` with a `METHOD`, and add it to `METHODS`
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from factorgraph_ebm.arrays import Compiled
+import numpy as np
+
+from factorgraph_ebm.arrays import I64, Bool, Compiled
 from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.inference.bp import METHOD as BP
 from factorgraph_ebm.inference.enumerate import METHOD as ENUMERATE
 from factorgraph_ebm.inference.enumerate import entries
 from factorgraph_ebm.inference.icm import METHOD as ICM
-from factorgraph_ebm.inference.method import Answer, Method, Problem
+from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked
 
 METHODS: Mapping[str, Method] = {"bp": BP, "enumerate": ENUMERATE, "icm": ICM}
 
 SMALL = 1 << 18
 'entries of all joint tables up to which "auto" enumerates what is not a forest'
+
+
+Listing: TypeAlias = Literal["sample", "k_best"]
+"the questions that only exact methods answer: the names of their entries in `Method`"
 
 
 def choose(compiled: Compiled, minimize: bool, options: Collection[str]) -> tuple[Method, str]:
@@ -35,12 +41,16 @@ def choose(compiled: Compiled, minimize: bool, options: Collection[str]) -> tupl
     return BP, f"{why}, and joint tables of {size} entries are too many to enumerate"
 
 
-def check_options(name: str, options: Mapping[str, Any]) -> None:
+def check_options(name: str, options: Mapping[str, Any], question: Listing | None = None) -> None:
     """Raise MethodError for an unknown method, or for an option that it does not have (Q1)."""
     if name != "auto" and name not in METHODS:
         raise MethodError(f'there is no method "{name}".{did_you_mean(name, ["auto", *METHODS])}')
-    # "auto" passes options on, and only message passing has any.
-    known = (BP if name == "auto" else METHODS[name]).options
+    # "auto" passes options on; of the methods that minimise and sum, only message passing has any.
+    known: Mapping[str, Any] = BP.options
+    if name != "auto":
+        known = METHODS[name].options
+    elif question is not None:
+        known = {option: value for each in _able(question) for option, value in each.options.items()}
     for option in options:
         if option not in known:
             listed = ", ".join(f"{key}={value!r}" for key, value in known.items()) or "none"
@@ -77,4 +87,51 @@ def run(name: str, problem: Problem, options: Mapping[str, Any]) -> Answer:
     return solve(problem, **options)
 
 
-__all__ = ["METHODS", "Answer", "Method", "Problem", "check_options", "choose", "run"]
+def run_sample(name: str, problem: Problem, options: Mapping[str, Any], n: int, rng: np.random.Generator) -> I64:
+    """Draw n assignments of every sample, (n, V), as `Method.sample` says. Raises MethodError as `run`."""
+    states: I64 = _run_listing("sample", name, problem, options, n, rng)
+    return states
+
+
+def run_k_best(name: str, problem: Problem, options: Mapping[str, Any], k: int, asked: Bool) -> Ranked:
+    """List the k best assignments of every sample, as `Method.k_best` says. Raises MethodError as `run`."""
+    ranked: Ranked = _run_listing("k_best", name, problem, options, k, asked)
+    return ranked
+
+
+def _able(question: Listing) -> list[Method]:
+    """The methods with such an entry in the order in which "auto" tries them: as registered, enumeration last."""
+    able = [m for m in METHODS.values() if getattr(m, question) is not None]
+    return sorted(able, key=lambda m: m is ENUMERATE)
+
+
+def _run_listing(question: Listing, name: str, problem: Problem, options: Mapping[str, Any], *asked: Any) -> Any:
+    """Ask the named method, or for "auto" the first that has these options and does not refuse."""
+    able = _able(question)
+    if name != "auto":
+        method = METHODS[name]
+        if method not in able:
+            raise MethodError(
+                f'method "{name}" ({method.summary}) cannot answer {question}. '
+                f"Write method={' or '.join(repr(m.name) for m in able)}."
+            )
+        able = [method]
+    refused = []
+    for method in able:
+        if not set(options) <= set(method.options):
+            continue
+        full = {**method.options, **options}
+        if method.check is not None:
+            method.check(full)
+        try:
+            return getattr(method, question)(problem, *asked, **full)
+        except MethodError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    raise MethodError(f"no method can answer {question}: {' '.join(map(str, refused))}")
+
+
+__all__ = [
+    "METHODS", "Answer", "Method", "Problem", "Ranked", "check_options", "choose", "run", "run_k_best", "run_sample",
+]  # fmt: skip

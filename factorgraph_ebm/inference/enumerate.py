@@ -2,7 +2,8 @@
 
     E(x) = sum over factors,    F = -(1/beta) log sum exp(-beta E),    P(x) = exp(-beta (E(x) - F))
 
-Exact for every question: minimise, sum, and minimise over some variables what is summed over the others.
+Exact for every question: minimise, sum, minimise over some variables what is summed over the others, draw, and list
+the best. Components are independent: they are drawn one by one, and their lists are added up by `ranking`.
 """
 
 from __future__ import annotations
@@ -12,23 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, Bool, Compiled, Numbers
+from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Numbers
 from factorgraph_ebm.errors import MethodError
-from factorgraph_ebm.inference.method import Answer, Method, Problem, Status
+from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked, Status
+from factorgraph_ebm.inference.ranking import Listed, first_of, places_of, rank_samples
 from factorgraph_ebm.inference.tables import run_of, run_tables, scope_of
 
 LARGEST = 1 << 24
 "entries of one component's tensor above which the method refuses: 128 MiB"
 TIE = 1e-9
 "energies within this of the least, relative to it where it exceeds 1, are minimisers at beta = inf (API Q5)"
+_LESS = "Give the value of some variables (given=): what is left falls into smaller parts."
+"what to try where no method does without the tensor"
 
 
 class _Joint:
     """The joint energies of each component, built when asked for."""
 
-    def __init__(self, problem: Problem, numbers: Numbers) -> None:
+    def __init__(self, problem: Problem, numbers: Numbers, advice: str = 'Write method="bp".') -> None:
         compiled = problem.compiled
-        _refuse_large(compiled)
+        _refuse_large(compiled, advice)
         self.compiled = compiled
         self.unary = numbers.unary
         self.start = compiled.variable_start.astype(np.int64)
@@ -99,7 +103,7 @@ def entries(compiled: Compiled) -> tuple[float, float]:
     return float(sizes.max()), float(sizes.sum())
 
 
-def _refuse_large(compiled: Compiled) -> None:
+def _refuse_large(compiled: Compiled, advice: str) -> None:
     largest, _ = entries(compiled)
     if largest > LARGEST * 1.001:
         states = np.diff(compiled.variable_start.astype(np.int64))
@@ -108,7 +112,7 @@ def _refuse_large(compiled: Compiled) -> None:
         size = f"{8 * largest:,.0f} bytes" if largest < 1e18 else f"2 ** {logs.max() + 3:.0f} bytes"
         raise MethodError(
             f'method "enumerate" would need {size} for a connected part of {n:,} variables '
-            f'(at most {8 * LARGEST:,} bytes). Write method="bp".'
+            f"(at most {8 * LARGEST:,} bytes). {advice}"
         )
 
 
@@ -189,6 +193,58 @@ def marginals(problem: Problem) -> Answer:
     return answer._replace(log_partition=np.where(infeasible, -np.inf, log_sum - least))
 
 
+def sample(problem: Problem, n: int, rng: np.random.Generator) -> I64:
+    """Draw from each component's table by its cumulative sums; at beta = inf uniformly among the minimisers."""
+    compiled = problem.compiled
+    joint = _Joint(problem, problem.scaled, _LESS)
+    states = np.zeros((n, len(joint.states)), np.int64)
+    feasible = np.ones(len(compiled.sample_chunk), bool)
+    for c, members in enumerate(joint.members):
+        weight, _, total = _weights(joint.energies(c), problem.beta == np.inf)
+        axes = joint.axes(c)
+        if total == 0.0:
+            feasible[compiled.variable_sample[members[0]]] = False
+        elif axes:
+            cumulative = np.cumsum(weight)
+            # Less than the last sum, as random() is less than 1: the entry above it has a weight that is not 0.
+            where = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
+            for v, column in zip(axes, np.unravel_index(where, weight.shape)):
+                states[:, v] = column
+    states[:, ~feasible[compiled.variable_sample]] = -1
+    return states
+
+
+def k_best(problem: Problem, k: int, asked: Bool) -> Ranked:
+    """Sort each component's table, reduced to what is asked by its least completion."""
+    compiled = problem.compiled
+    joint = _Joint(problem, problem.numbers, _LESS)
+    place = places_of(compiled, asked)
+    parts: list[list[Listed]] = [[] for _ in compiled.sample_chunk]
+    for c, members in enumerate(joint.members):
+        parts[compiled.variable_sample[members[0]]].append(_listed(joint, c, place, asked, k))
+    return rank_samples("enumerate", parts, place, k)
+
+
+def _listed(joint: _Joint, c: int, place: I64, asked: Bool, k: int) -> Listed:
+    """The k best of a component."""
+    axes = joint.axes(c)
+    kept = [i for i in range(len(axes)) if asked[axes[i]]]
+    rest = [i for i in range(len(axes)) if not asked[axes[i]]]
+    energy = joint.energies(c)
+    shape = [energy.shape[i] for i in kept]
+    rows = energy.transpose(kept + rest).reshape(math.prod(shape), -1)
+    values = rows.min(axis=1)
+    first = first_of(values, k)
+    state = {v: np.zeros(len(first), np.int64) for v in joint.members[c]}
+    if kept:
+        state.update(zip((axes[i] for i in kept), np.unravel_index(first, shape)))
+    if rest:
+        completion = rows[first].argmin(axis=1)
+        state.update(zip((axes[i] for i in rest), np.unravel_index(completion, [energy.shape[i] for i in rest])))
+    variables = np.array(sorted(state, key=place.__getitem__), np.int64)
+    return Listed(values[first], place[variables], np.stack([state[v] for v in variables.tolist()], axis=1))
+
+
 def _weights(energy: F64, cold: bool) -> tuple[F64, float, float]:
     """Probabilities, the least energy, and the sum of exp(least - energy), or the number of minimisers."""
     low = float(energy.min())
@@ -224,4 +280,6 @@ METHOD = Method(
     best=best,
     marginals=marginals,
     options={},
+    sample=sample,
+    k_best=k_best,
 )

@@ -138,6 +138,24 @@ class Answer(NamedTuple):
         return self.sums()
 
 
+class Ranked(NamedTuple):
+    """The best assignments of each sample, in order. N samples; r is the most that any of them has, at most k."""
+
+    method: str
+    energies: F64
+    "(N, r) ascending; +inf where a sample has no more allowed assignments"
+    states: I64
+    """(r, V) state of each variable in the best, the second best, ... of its sample; -1 where there are no more.
+    Assignments that differ only in what is not asked count once, completed best. Equal energies go by the states of
+    what is asked, lowest first, in declared order"""
+
+    @property
+    def lengths(self) -> I64:
+        """How many each sample has, (N,)."""
+        found: I64 = np.count_nonzero(self.energies < np.inf, axis=1)
+        return found
+
+
 class Method(NamedTuple):
     """An algorithm as data: what it can do, its options with their defaults, and how to run it."""
 
@@ -152,6 +170,11 @@ class Method(NamedTuple):
     "cannot sum variables out of a minimisation"
     check: Callable[[Mapping[str, Any]], None] | None = None
     "raises MethodError for a value that an option cannot have"
+    sample: Callable[..., I64] | None = None
+    """(problem, n, rng, **options): n independent draws of all variables, (n, V), exact; -1 throughout a sample in
+    which every assignment is forbidden. A method that cannot for size raises MethodError before it draws"""
+    k_best: Callable[..., Ranked] | None = None
+    "(problem, k, asked, **options): the k best by what is asked, (V,) bool, exact; MethodError as above"
 
 
 def check_limits(options: Mapping[str, Any]) -> None:

@@ -198,15 +198,15 @@ def _deadline(time_limit: Any) -> float:
     return time.monotonic() + float(time_limit)
 
 
-def _check_threads(threads: Any) -> None:
-    if threads is None:
-        return
+def read_count(number: Any, says: str, least: int) -> int:
+    """Return a number as an int. Raises MethodError, which begins with `says`, unless it is one from `least`."""
     try:
-        enough = operator.index(threads) >= 1 and not isinstance(threads, bool)
+        count = operator.index(number)
     except TypeError:
-        enough = False
-    if not enough:
-        raise MethodError(f"threads= is None or an int from 1, not {threads!r}.")
+        count = least - 1
+    if count < least or isinstance(number, (bool, np.bool_)):
+        raise MethodError(f"{says} from {least}, not {number!r}.")
+    return count
 
 
 def samples_of(graphs: Sequence[FactorGraph], given: Sequence[Given], soft: Sequence[Bool | None]) -> list[Sample]:
@@ -217,31 +217,42 @@ def samples_of(graphs: Sequence[FactorGraph], given: Sequence[Given], soft: Sequ
 def answer_samples(
     samples: Samples, soft: Sequence[Bool | None], *, minimize: bool, beta: float, how: How
 ) -> Answered | None:
-    """Compile one union, bind its numbers, run one method; None for an empty list."""
+    """Pose one problem and run one method; None for an empty list."""
     check_options(how.method, how.options)
+    problem = pose(samples, soft, minimize=minimize, beta=beta, how=how)
+    if problem is None:
+        return None
+    bar = _Bar() if how.progress else None
+    try:
+        if minimize and problem.any_soft and beta == 0.0:
+            answer = _at_zero(problem._replace(progress=bar), samples, how)
+        else:
+            answer = run(how.method, problem._replace(progress=bar), how.options)
+    finally:
+        if bar is not None:
+            bar.close()
+    return Answered(problem, answer, samples.graphs, samples.given, samples.values)
+
+
+def pose(samples: Samples, soft: Sequence[Bool | None], *, minimize: bool, beta: float, how: How) -> Problem | None:
+    """Compile one union and bind its numbers; None for an empty list."""
     deadline = _deadline(how.time_limit)
-    _check_threads(how.threads)
+    if how.threads is not None:
+        read_count(how.threads, "threads= is None or an int", 1)
     if not samples.graphs:
         return None
     union = compile_union(samples_of(samples.graphs, samples.given, soft))
-    states = np.concatenate([known.states for known in samples.given])
-    bound = union.bind(samples.values, states)
+    bound = union.bind(samples.values, _given_states(samples))
     any_soft = bool(union.compiled.variable_soft.any())
     if beta not in (1.0, math.inf) and not (minimize and not any_soft):
         _refuse_hot(bound, beta)
     units = 1.0 if beta == math.inf or (minimize and not any_soft) else beta
     start = read_start(how.start, union, samples.graphs, samples.given, units)
-    progress = _Bar() if how.progress else None
-    problem = Problem(union, bound, beta, minimize, start, deadline, progress, how.threads)
-    try:
-        if minimize and any_soft and beta == 0.0:
-            answer = _at_zero(problem, samples, states, how)
-        else:
-            answer = run(how.method, problem, how.options)
-    finally:
-        if progress is not None:
-            progress.close()
-    return Answered(problem, answer, samples.graphs, samples.given, samples.values)
+    return Problem(union, bound, beta, minimize, start, deadline, None, how.threads)
+
+
+def _given_states(samples: Samples) -> I64:
+    return np.concatenate([known.states for known in samples.given])
 
 
 def _refuse_hot(bound: Numbers, beta: float) -> None:
@@ -252,7 +263,7 @@ def _refuse_hot(bound: Numbers, beta: float) -> None:
         )
 
 
-def _at_zero(problem: Problem, samples: Samples, states: I64, how: How) -> Answer:
+def _at_zero(problem: Problem, samples: Samples, how: How) -> Answer:
     """Minimise what is summed at beta = 0: the answer with most completions, whose free energy is -inf.
 
     F = -(1 / beta) log N + the mean energy of its N completions. Where no answer has more than one, F is its energy,
@@ -266,7 +277,7 @@ def _at_zero(problem: Problem, samples: Samples, states: I64, how: How) -> Answe
     if plural.all():
         return counted
     union = compile_union([Sample(g, known.known) for g, known in zip(samples.graphs, samples.given)])
-    bound = union.bind(samples.values, states)
+    bound = union.bind(samples.values, _given_states(samples))
     least = run(how.method, problem._replace(union=union, numbers=bound, start=None), how.options)
     assert least.states is not None
     assert counted.states is not None
