@@ -27,16 +27,23 @@ def measure(
     minimize: bool,
     send: Callable[[Problem], Send] | None = None,
     others: dict[str, Send] | None = None,
+    variants: dict[str, dict[str, Any]] | None = None,
     **options: Any,
 ) -> None:
     """Print a row for each number of threads.
 
-    `send` is the reference's own way through a structure; `others` are further references, by name.
+    `send` is the reference's own way through a structure; `others` are further references, by name; `variants` are
+    further options of the library, by what they are called.
     """
     moment = 0.001 if chosen.quick else 0.2
     graph = declare(problem)
     verb = fg.minimize if minimize else fg.marginals
-    ours = {t: timing.iterations_of(verb, graph, moment, threads=t, **options) for t in chosen.threads}
+    ours = {
+        name and f", {name}": {
+            t: timing.iterations_of(verb, graph, moment, threads=t, **options, **those) for t in chosen.threads
+        }
+        for name, those in {"": {}, **(variants or {})}.items()
+    }
     flooding = Flooding(problem, send(problem) if send else dense(problem, minimize=minimize))
     damping = options.get("damping", 0.0)
     more = {name: timing.each(Flooding(problem, each).iterate, moment) for name, each in (others or {}).items()}
@@ -44,8 +51,9 @@ def measure(
         more |= peers.find("pgmax", lambda: peers.pgmax_flooding(problem, minimize=minimize, damping=damping))
     operator = "min-sum" if minimize else "sum-product"
     rows = timing.compare(
-        {f"{work}, {operator}, {options['schedule']}": ours}, "ns/message", 1e9 / problem.messages,
-        timing.each(flooding.iterate, moment), more, repeats=timing.repeats_of(chosen),
+        {f"{work}, {operator}, {options['schedule']}{name}": measures for name, measures in ours.items()},
+        "ns/message", 1e9 / problem.messages, timing.each(flooding.iterate, moment), more,
+        repeats=timing.repeats_of(chosen),
     )  # fmt: skip
     timing.show(rows, chosen.json)
 

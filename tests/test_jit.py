@@ -372,6 +372,7 @@ def has_avx2():
     "module, name, instruction, least",
     [
         ("factors.pair_kernels", "pair_min", "v(add|min|cmp)", 2),
+        ("factors.pair_kernels", "pair_min_single", "v(add|min|cmp|cvtps2)", 4),
         ("factors.pair_kernels", "pair_sum", "v(mul|fmadd)", 20),  # the polynomials of exp and log
         ("engine.variables", "sum_beliefs", "vadd", 1),
     ],

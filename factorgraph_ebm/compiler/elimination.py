@@ -2,8 +2,8 @@
 
 Eliminating v joins the factors that mention it into its *bucket*, a table over v and its neighbours, and makes these
 neighbours of each other. The work of exact inference is the sum of the entries of all buckets, its memory the largest
-(R. Dechter, "Bucket elimination: a unifying framework for reasoning", Artificial Intelligence 113, 1999). The best order
-is NP-hard to find; `elimination_search` looks for a good one, component by component.
+(R. Dechter, "Bucket elimination: a unifying framework for reasoning", Artificial Intelligence 113, 1999). The best
+order is NP-hard to find; `elimination_search` looks for a good one, component by component.
 
 Components that are alike, one the copy of another, are ordered once: a list of ten thousand chains has few lengths.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U1, REAL, inlined, kernel
 from factorgraph_ebm.arrays import F64, I64, U8
-from factorgraph_ebm.compiler.elimination_kernels import MOST
+from factorgraph_ebm.compiler.elimination_graph import MOST, filled
 from factorgraph_ebm.compiler.elimination_search import order_components
 from factorgraph_ebm.compiler.ordering import label_components
 
@@ -68,8 +68,8 @@ def find_order(
     slot_variable : (S,), variable of each slot; a variable may fill several slots of a factor
     states : (V,), at least 1
     stage : (V,); variables of a stage are eliminated before any of a later one. None: all alike
-    limit : entries of the largest bucket; a component where no rule stays within it is given up: its entries are
-        +inf, and its order is any that respects the stages
+    limit : entries of the largest bucket; a component where no rule stays within it (or within 256 variables of one
+        bucket) is given up: its entries are +inf, and its order is any that respects the stages
     effort : a component is tried again until that has cost `effort` times the entries of its best order, in operations
 
     Examples
@@ -88,11 +88,13 @@ def find_order(
     like = np.arange(n)
     if n > 1:
         size = 1 << int(2 * n).bit_length()
-        find_alike(factor_start, slot_variable, states, stage, *parts[1:], np.full(size, -1), like, np.empty(n, np.int64))
+        working = np.full(size, -1), like, np.empty(n, np.int64)
+        find_alike(factor_start, slot_variable, states, stage, *parts[1:], *working)
     order, entries, largest = np.empty(len(states), np.int64), np.empty(n), np.empty(n)
     order_components(
-        factor_start, slot_variable, states, stage, *parts[1:], like, float(limit), float(effort), order, entries, largest
-    )
+        factor_start, slot_variable, states, stage, *parts[1:], like, float(limit), float(effort),
+        order, entries, largest,
+    )  # fmt: skip
     if n > 1:
         copy_orders(*parts[1:4], like, order, entries, largest)
     return Elimination(order, parts.start, entries, np.log2(largest))
@@ -243,7 +245,7 @@ def copy_orders(start, member, local, like, order, entries, largest):  # type: i
 def eliminate_in_order(  # type: ignore[no-untyped-def]
     factor_start, slot_variable, states, order, component, begin, limit, grouped, entries, largest
 ):  # fmt: skip
-    """Write `grouped` (V,), `order` component by component, and the entries of the buckets; `begin` (C + 1,) is spoiled.
+    """Write `grouped` (V,), `order` component by component, and the entries of the buckets; `begin` (C + 1,) is lost.
 
     Each factor, and what each elimination leaves, waits at the variable of it that is eliminated first.
     """
@@ -255,7 +257,7 @@ def eliminate_in_order(  # type: ignore[no-untyped-def]
         c = component[order[i]]
         grouped[begin[c]] = order[i]
         begin[c] += 1
-    head = np.full(n, -1, np.int64)
+    head = filled(n, np.int64(-1))
     then = np.empty(n_factors + n, np.int64)
     for f in range(n_factors):
         if factor_start[f + 1] > factor_start[f]:
@@ -268,7 +270,7 @@ def eliminate_in_order(  # type: ignore[no-untyped-def]
     left = np.empty(1024, np.int64)
     left_start = np.empty(n + 1, np.int64)
     left_start[0] = 0
-    seen = np.full(n, -1, np.int64)
+    seen = filled(n, np.int64(-1))
     for i in range(n):
         v = order[i]
         c = component[v]
@@ -282,15 +284,16 @@ def eliminate_in_order(  # type: ignore[no-untyped-def]
         different = 1
         item = head[v]
         while item >= 0:
-            size = factor_start[item + 1] - factor_start[item] if item < n_factors else 0
-            if item >= n_factors:
-                size = left_start[item - n_factors + 1] - left_start[item - n_factors]
+            is_factor = item < n_factors
+            begins = factor_start[item] if is_factor else left_start[item - n_factors]
+            size = (factor_start[item + 1] if is_factor else left_start[item - n_factors + 1]) - begins
             if at + size > len(left):
                 larger = np.empty(2 * (at + size), np.int64)
-                larger[:at] = left[:at]
+                for s in range(at):
+                    larger[s] = left[s]
                 left = larger
             for s in range(size):
-                u = slot_variable[factor_start[item] + s] if item < n_factors else left[left_start[item - n_factors] + s]
+                u = slot_variable[begins + s] if is_factor else left[begins + s]
                 if seen[u] != i:
                     seen[u] = i
                     left[at] = u

@@ -8,30 +8,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, I8, READ_I8, READ_U1, REAL, inlined, kernel
-from factorgraph_ebm.compiler.elimination_kernels import (
+from factorgraph_ebm._jit import F8, I8, NOTHING, READ_I8, READ_U1, REAL, inlined, kernel
+from factorgraph_ebm.compiler.elimination_graph import (
     BEGIN,
     COLUMNS,
     DEGREE,
     FILL,
     LENGTH,
     MATRIX,
-    MIN_FILL,
-    MIN_WEIGHT,
     MOST,
     ONE,
     OWN,
-    SIMPLICIAL,
     STAGE,
     STATES,
     TIMES,
     TOTAL,
-    UNIT,
-    count_fill,
     edges_of,
-    eliminate_greedily,
+    filled,
     graph_among,
     weigh,
+)
+from factorgraph_ebm.compiler.elimination_kernels import (
+    MIN_FILL,
+    MIN_WEIGHT,
+    SIMPLICIAL,
+    UNIT,
+    count_fill,
+    eliminate_greedily,
 )
 
 RESTARTS = 2000
@@ -47,21 +50,20 @@ HOPELESS = 64.0
 
 
 @inlined
-def lists_of(first, last, member, factor_start, slot_variable, factor, local, states, stage, limit):  # type: ignore[no-untyped-def]
+def lists_of(first, last, begin, n, member, factor_start, slot_variable, factor, local, states, stage, limit):  # type: ignore[no-untyped-def]
     """Rows and lists of neighbours of one component; whether each of its factors is within `limit`.
 
-    `member` are its variables, `factor[first:last]` its factors.
+    `member[begin:begin + n]` are its variables, `factor[first:last]` its factors.
     """
-    n = len(member)
     node = np.empty((n, COLUMNS), np.int64)
     for i in range(n):
-        v = member[i]
+        v = member[begin + i]
         node[i, STATES] = states[v]
         node[i, OWN] = np.int64(np.rint(np.log2(float(states[v])) * ONE))
         node[i, TIMES] = 1
         node[i, STAGE] = stage[v]
         node[i, LENGTH] = 0
-    seen = np.full(n, -1, np.int64)
+    seen = filled(n, np.int64(-1))
     possible = True
     for i in range(first, last):
         f = factor[i]
@@ -113,7 +115,7 @@ def lists_of(first, last, member, factor_start, slot_variable, factor, local, st
 def part_of(node, pool, size):  # type: ignore[no-untyped-def]
     """The first variables of a search in breadth from the middle one."""
     found = np.empty(size, np.int64)
-    seen = np.zeros(len(node), np.uint8)
+    seen = filled(len(node), np.int64(0))
     found[0] = len(node) // 2
     seen[found[0]] = 1
     head = 0
@@ -126,7 +128,14 @@ def part_of(node, pool, size):  # type: ignore[no-untyped-def]
                 seen[pool[i]] = 1
                 found[count] = pool[i]
                 count += 1
-    return found[:count]
+    return found  # whole: what is connected and larger has as many
+
+
+@inlined
+def copy_rows(node, out):  # type: ignore[no-untyped-def]
+    for v in range(len(node)):
+        for k in range(COLUMNS):
+            out[v, k] = node[v, k]
 
 
 @inlined
@@ -139,11 +148,12 @@ def search(node, pool, limit, effort, sum_, largest, spaces, order):  # type: ig
     edges, words, n_edges = edges_of(node, pool)
     unlike = False
     for v in range(n):
-        if node[v, DEGREE] < MOST and node[v, FILL] < 0 and node[v, DEGREE] < MOST:
+        if node[v, DEGREE] < MOST:
             count_fill(node, pool, edges, words, v)
         unlike = unlike or node[v, STATES] != node[0, STATES]
     rules = 3 if unlike else 2
-    weighted = node.copy()
+    weighted = np.empty((n, COLUMNS), np.int64)
+    copy_rows(node, weighted)
     if unlike:
         for v in range(n):
             weighted[v, TIMES] = min(node[v, STATES], HEAVIEST)
@@ -158,12 +168,12 @@ def search(node, pool, limit, effort, sum_, largest, spaces, order):  # type: ig
     best = np.inf
     best_largest = np.inf
     trial = np.empty(n, np.int64)
-    seed = 20
+    seed = np.int64(20)
     cost = 0
     tried = 0
-    work = np.empty_like(node)
+    work = np.empty((n, COLUMNS), np.int64)
     work_pool = np.empty(2 * len(pool) + 1024, np.int64)
-    work_edges = np.empty_like(edges)
+    work_edges = np.empty(len(edges), np.int64)
     while True:
         if tried >= rules:
             allowed = best
@@ -174,15 +184,13 @@ def search(node, pool, limit, effort, sum_, largest, spaces, order):  # type: ig
         which = tried % rules
         # The second time on, what is nearly as good takes part: more of it each time, and then from the beginning.
         wide = (tried // rules) % 4
-        work[:] = weighted if which == 2 else node
-        work_pool[: len(pool)] = pool
-        work_edges[:] = edges
-        spread = UNIT
-        if which == 1:
-            spread = 1 + wide * (ONE // 4)
-        elif wide > 0:
-            spread = UNIT * wide
-        rule = MIN_WEIGHT if which == 1 else MIN_FILL
+        copy_rows(weighted if which == 2 else node, work)
+        for i in range(len(pool)):
+            work_pool[i] = pool[i]
+        for i in range(len(edges)):
+            work_edges[i] = edges[i]
+        spread = np.int64(1 + wide * (ONE // 4) if which == 1 else max(wide, 1) * UNIT)
+        rule = np.int64(MIN_WEIGHT if which == 1 else MIN_FILL)
         found, found_largest, count, spent, seed = eliminate_greedily(
             work, work_pool, len(pool), work_edges, words, n_edges, rule, spread, seed, limit, best, sum_, largest,
             trial, spaces,
@@ -192,12 +200,13 @@ def search(node, pool, limit, effort, sum_, largest, spaces, order):  # type: ig
         if found < best:
             best = found
             best_largest = found_largest
-            order[:] = trial
+            for i in range(n):
+                order[i] = trial[i]
     return best, best_largest
 
 
 @kernel(
-    REAL, READ_I8, READ_I8, READ_I8, READ_U1, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, REAL, REAL,
+    NOTHING, READ_I8, READ_I8, READ_I8, READ_U1, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, REAL, REAL,
     I8, F8, F8,
 )  # fmt: skip
 def order_components(  # type: ignore[no-untyped-def]
@@ -218,31 +227,32 @@ def order_components(  # type: ignore[no-untyped-def]
     for c in range(len(start) - 1):
         if like[c] != c:
             continue
-        members = member[start[c] : start[c + 1]]
-        n = len(members)
+        n = start[c + 1] - start[c]
         node, pool, possible = lists_of(
-            own_start[c], own_start[c + 1], members, factor_start, slot_variable, own, local, states, stage, limit
-        )
+            own_start[c], own_start[c + 1], start[c], n, member, factor_start, slot_variable, own, local, states, stage,
+            limit,
+        )  # fmt: skip
         place = np.empty(n, np.int64)
         count = 0
         sum_ = 0.0
         most = 0.0
         if possible and n > LARGE:
-            # What is refused here would be refused in the whole: no part of a graph is wider than the graph.
-            new = np.full(n, -1, np.int64)
+            # No part of a graph is wider than the graph: where the rules fail on a part, the whole is not tried.
+            new = filled(n, np.int64(-1))
             rows, lists = graph_among(node, pool, part_of(node, pool, PART), new)
-            found, _ = search(rows, lists, limit, 0.0, 0.0, 0.0, spaces, place[:len(rows)])
+            found, _ = search(rows, lists, limit, 0.0, 0.0, 0.0, spaces, place)
             possible = found < np.inf
         if possible:
             edges, words, n_edges = edges_of(node, pool)
             sum_, most, count, _, _ = eliminate_greedily(
-                node, pool, len(pool), edges, words, n_edges, SIMPLICIAL, 0, 1, limit, np.inf, 0.0, 0.0, place, spaces
-            )
+                node, pool, len(pool), edges, words, n_edges, np.int64(SIMPLICIAL), np.int64(0), np.int64(1), limit,
+                np.inf, 0.0, 0.0, place, spaces,
+            )  # fmt: skip
             if not sum_ < np.inf:
                 possible = False
         if possible and count < n:
             rest = np.empty(n - count, np.int64)
-            gone = np.zeros(n, np.uint8)
+            gone = filled(n, np.int64(0))
             for i in range(count):
                 gone[place[i]] = 1
             k = 0
@@ -250,7 +260,7 @@ def order_components(  # type: ignore[no-untyped-def]
                 if gone[v] == 0:
                     rest[k] = v
                     k += 1
-            new = np.full(n, -1, np.int64)
+            new = filled(n, np.int64(-1))
             rows, lists = graph_among(node, pool, rest, new)
             core = np.empty(len(rest), np.int64)
             sum_, most = search(rows, lists, limit, effort, sum_, most, spaces, core)
@@ -263,7 +273,7 @@ def order_components(  # type: ignore[no-untyped-def]
         if not possible:
             sum_ = np.inf
             most = np.inf
-            gone = np.zeros(n, np.uint8)
+            gone = filled(n, np.int64(0))
             for i in range(count):
                 gone[place[i]] = 1
             for now in range(256):
@@ -276,5 +286,4 @@ def order_components(  # type: ignore[no-untyped-def]
         entries[c] = sum_
         largest[c] = most
         for i in range(n):
-            order[start[c] + i] = members[place[i]]
-    return 0.0
+            order[start[c] + i] = member[start[c] + place[i]]

@@ -37,6 +37,9 @@ class Operators:
             row = field[start[run] : start[run + 1]]
             slots = row[a.RUN_HEADER :].reshape(-1, a.SLOT_FIELDS)
             offered = STRUCTURES[kind].message_kernels(tuple(slots[:, a.SLOT_STATES].tolist()))
+            if form == "single":  # what has no such kernel is read in double precision
+                self.of_slot.append([self._number(offered.single or offered.min)] * len(slots))
+                continue
             if form != "energies" or not minimize:
                 kernel = getattr(offered, form) if form != "energies" else offered.sum
                 self.of_slot.append([-1 if kernel is None else self._number(kernel)] * len(slots))

@@ -14,7 +14,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, I8, NOTHING, READ_F8, READ_I8, READ_U4, READ_U8, SIZE, inlined, kernel
+from factorgraph_ebm._jit import (
+    AT_F8,
+    AT_I8,
+    AT_U4,
+    AT_U8,
+    F8,
+    NOTHING,
+    READ_F8,
+    READ_U4,
+    READ_U8,
+    SIZE,
+    inlined,
+    kernel,
+)
 from factorgraph_ebm._jit import U8 as U8S
 from factorgraph_ebm.engine.messages import FAR, SMALLEST
 from factorgraph_ebm.engine.variables import SEND
@@ -223,30 +236,14 @@ def send_differences(  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@kernel(NOTHING, READ_F8, READ_U4, READ_U8, READ_F8, F8, SIZE, SIZE)
-def join_odds(unary, slot_start, slot_message, to_variable, belief, low, high):  # type: ignore[no-untyped-def]
-    """Odds of the beliefs of the variables low to high; NaN where they, or a message, were lost."""
-    for v in range(low, high):
-        p = unary[v]
-        for i in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):
-            p = _kept(p * to_variable[slot_message[i]], True)
-        belief[v - low] = p
+DECIDE = (NOTHING, AT_F8, AT_U4, AT_U8, AT_F8, AT_U4, AT_I8, SIZE, SIZE)
+"unary, slot_start, slot_message, to_variable, variables, state, low, high"
 
 
-@kernel(NOTHING, READ_F8, READ_U4, READ_U8, READ_F8, F8, SIZE, SIZE)
-def join_differences(unary, slot_start, slot_message, to_variable, belief, low, high):  # type: ignore[no-untyped-def]
-    """Differences of the beliefs of the variables low to high."""
-    for v in range(low, high):
-        p = unary[v]
-        for i in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):
-            p += to_variable[slot_message[i]]
-        belief[v - low] = p
-
-
-@kernel(NOTHING, READ_F8, READ_U4, READ_U8, READ_F8, READ_I8, I8)
-def decide_odds(unary, slot_start, slot_message, to_variable, variables, state):  # type: ignore[no-untyped-def]
-    """Likelier states of some variables, as `join_odds` says; 0 where they were lost."""
-    for i in range(len(variables)):
+@kernel(*DECIDE)
+def decide_odds(unary, slot_start, slot_message, to_variable, variables, state, low, high):  # type: ignore[no-untyped-def]
+    """Likelier states of variables[low:high]; 0 where odds were lost, which compare with nothing."""
+    for i in range(low, high):
         v = U8(variables[i])
         p = unary[v]
         for j in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):
@@ -254,10 +251,10 @@ def decide_odds(unary, slot_start, slot_message, to_variable, variables, state):
         state[v] = 1 if p > 1.0 else 0
 
 
-@kernel(NOTHING, READ_F8, READ_U4, READ_U8, READ_F8, READ_I8, I8)
-def decide_differences(unary, slot_start, slot_message, to_variable, variables, state):  # type: ignore[no-untyped-def]
-    """Likelier states of some variables, as `join_differences` says."""
-    for i in range(len(variables)):
+@kernel(*DECIDE)
+def decide_differences(unary, slot_start, slot_message, to_variable, variables, state, low, high):  # type: ignore[no-untyped-def]
+    """Likelier states of variables[low:high]."""
+    for i in range(low, high):
         v = U8(variables[i])
         p = unary[v]
         for j in range(U8(slot_start[v]), U8(slot_start[v + U8(1)])):

@@ -21,8 +21,10 @@ import numpy.typing as npt
 
 from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.errors import FactorError
+from factorgraph_ebm.factors.automata import used_sets
 from factorgraph_ebm.factors.message_kernels import SIGNATURE, MessageKernels, is_target
 from factorgraph_ebm.factors.semirings import join
+from factorgraph_ebm.graph.automaton import Automaton, Representatives, forbidden
 from factorgraph_ebm.graph.checks import check_equal_domains, check_many, check_name
 from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.parametrisation import Floats
@@ -136,6 +138,20 @@ class AllDifferent(Factor):
     ) -> Floats:
         """Return the energies of such factors in the `chosen` states (slots, n)."""
         return _row_energies(numbers, chosen[:, :, None], states[0])[:, 0]
+
+    @classmethod
+    def automaton(cls, states: tuple[int, ...], constants: Floats) -> Automaton | None:
+        """The set of states that are used; which ones given cells have taken is known at the end."""
+        k, left = states[0], int(constants[0])
+        if left < len(states):
+            return forbidden(states)
+        found = used_sets(len(states), k)
+        if found is None:
+            return None
+        steps, chosen = found
+        if left == k:
+            return Automaton((*steps[:-1], np.minimum(steps[-1], 0)), constants_map(np.zeros(1)))
+        return Automaton(steps, Representatives(cls.state_energies, chosen, states, constants))
 
     def energies_at(
         self,

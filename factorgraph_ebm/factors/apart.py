@@ -4,22 +4,35 @@ Before a loop over rows of arrays runs on packed numbers, it compares the places
 could be what it reads next. For rows of sixteen numbers that takes as long as the loop, so that LLVM leaves them
 unpacked. `read` and `write` promise it: within one kernel, nothing that `read` reads is ever written by `write`. The
 promise is the alias scope of LLVM's language reference; plain indexing promises nothing.
+
+Where several rows are written in one loop, `write_0` to `write_15` promise besides that no two of them ever write the
+same place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from factorgraph_ebm._jit import intrinsic
 
 
-def _scope(module: Any) -> Any:
-    """The one scope of what is written, as a list of scopes."""
+def _scopes(module: Any, numbers: Sequence[int]) -> Any:
+    """A list of scopes: WRITTEN, of all that is written, and of what writers of one number write.
+
+    Two accesses lie apart if one excludes all scopes of the other within one domain: so there are two.
+    """
     from llvmlite import ir  # type: ignore[import-untyped]
 
-    domain = module.add_metadata([ir.MetaDataString(module, "rows that do not overlap")])
-    written = module.add_metadata([ir.MetaDataString(module, "written"), domain])
-    return module.add_metadata([written])
+    found = []
+    for n in numbers:
+        about, name = ("read", "written") if n == WRITTEN else ("written", f"row {n}")
+        domain = module.add_metadata([ir.MetaDataString(module, f"rows that do not overlap what is {about}")])
+        found.append(module.add_metadata([ir.MetaDataString(module, name), domain]))
+    return module.add_metadata(found)
+
+
+WRITTEN = -1
 
 
 def _place(context: Any, builder: Any, of: Any, array: Any, index: Any) -> Any:
@@ -35,7 +48,7 @@ def read(typing: Any, array: Any, index: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value = builder.load(_place(context, builder, signature.args[0], *arguments))
-        value.set_metadata("noalias", _scope(builder.module))
+        value.set_metadata("noalias", _scopes(builder.module, [WRITTEN]))
         return value
 
     return array.dtype(array, index), build
@@ -45,14 +58,34 @@ def _write(array: Any, index: Any, value: Any) -> None:
     array[index] = value
 
 
-@intrinsic(_write)
-def write(typing: Any, array: Any, index: Any, value: Any) -> Any:
-    """array[index] = value, which no `read` of this kernel reads."""
-    from numba.core import types
+def _writing(number: int | None) -> Callable[..., Any]:
+    """`write` of one number, or of none, which says nothing about other rows that are written."""
 
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _place(context, builder, signature.args[0], *arguments[:2])
-        builder.store(arguments[2], place).set_metadata("alias.scope", _scope(builder.module))
-        return context.get_dummy_value()
+    def write(typing: Any, array: Any, index: Any, value: Any) -> Any:
+        from numba.core import types
 
-    return types.void(array, index, value), build
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = _place(context, builder, signature.args[0], *arguments[:2])
+            stored = builder.store(arguments[2], place)
+            mine = [WRITTEN] if number is None else [WRITTEN, number]
+            stored.set_metadata("alias.scope", _scopes(builder.module, mine))
+            if number is not None:
+                stored.set_metadata("noalias", _scopes(builder.module, [n for n in range(MOST) if n != number]))
+            return context.get_dummy_value()
+
+        return types.void(array, index, value), build
+
+    return write
+
+
+MOST = 16
+"rows that may be written at once"
+
+write = intrinsic(_write)(_writing(None))
+"array[index] = value, which no `read` of this kernel reads"
+write_0, write_1, write_2, write_3, write_4, write_5, write_6, write_7 = (
+    intrinsic(_write)(_writing(number)) for number in range(8)
+)
+write_8, write_9, write_10, write_11, write_12, write_13, write_14, write_15 = (
+    intrinsic(_write)(_writing(number)) for number in range(8, MOST)
+)

@@ -43,10 +43,15 @@ def automaton(
     return (float(len(next_0)), *map(float, rows))
 
 
+def rows_of(constants: Floats) -> npt.NDArray[np.int64]:
+    """Return the next states, (inner slots or the last one, read state, automaton state)."""
+    width = int(constants[0])
+    return constants[1 : 1 + 4 * width].astype(np.int64).reshape(2, 2, width)
+
+
 def end_states(constants: Floats, chosen: Sequence[npt.NDArray[np.integer[Any]]]) -> npt.NDArray[np.intp]:
     """Return the state in which the automaton ends, for arrays of states of each slot."""
-    width = int(constants[0])
-    rows = constants[1 : 1 + 4 * width].astype(np.intp).reshape(2, 2, width)
+    rows = rows_of(constants)
     state = np.zeros(np.shape(chosen[0]) if len(chosen) else (), np.intp)
     for s, each in enumerate(chosen):
         after = rows[int(s == len(chosen) - 1)]

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from factorgraph_ebm.factors.automata import counted
 from factorgraph_ebm.factors.cardinality_kernels import CARDINALITY, cardinality_scratch
 from factorgraph_ebm.factors.cardinality_statistics import cardinality_statistics
 from factorgraph_ebm.factors.message_kernels import MessageKernels
 from factorgraph_ebm.factors.on_off import OnOff
 from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
+from factorgraph_ebm.graph.automaton import Automaton
 from factorgraph_ebm.graph.expressions import Numbers
 from factorgraph_ebm.graph.parametrisation import Floats
 from factorgraph_ebm.graph.slots import number_slot
@@ -109,3 +111,7 @@ class Cardinality(OnOff):
         """Return the energies of factors with these rows in the `chosen` states (slots, n)."""
         energies: Floats = rows[np.arange(len(rows)), chosen.sum(axis=0)]
         return energies
+
+    @classmethod
+    def automaton(cls, states: tuple[int, ...], constants: Floats) -> Automaton | None:
+        return counted(len(states))

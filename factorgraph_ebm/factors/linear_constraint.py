@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.errors import FactorError
+from factorgraph_ebm.factors.automata import partial_sums
 from factorgraph_ebm.factors.inequality import RELATIONS, Inequality, in_own_unit
 from factorgraph_ebm.factors.linear_constraint_kernels import (
     linear_constraint_min,
@@ -26,6 +27,7 @@ from factorgraph_ebm.factors.linear_constraint_kernels import (
     linear_constraint_sum,
 )
 from factorgraph_ebm.factors.message_kernels import MessageKernels
+from factorgraph_ebm.graph.automaton import Automaton
 from factorgraph_ebm.graph.checks import check_many, check_name
 from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.expressions import Constant, is_sparse
@@ -310,6 +312,10 @@ class LinearConstraint(Factor):
     ) -> Floats:
         """Return the energies of factors with these energies of sums in the `chosen` states (slots, n)."""
         return _picked(numbers, _end(chosen, states, constants)[:, None], constants)[:, 0]
+
+    @classmethod
+    def automaton(cls, states: tuple[int, ...], constants: Floats) -> Automaton | None:
+        return partial_sums(states, int(constants[0]), constants[1] != 0.0, constants[2 : 2 + len(states)])
 
     def bound_table(self, values: Values) -> Any:
         if self.state_shape is None or self.variants() is None:

@@ -10,17 +10,20 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from factorgraph_ebm.factors.automata import numbers_map
 from factorgraph_ebm.factors.automaton_kernels import (
     AUTOMATON,
     automaton,
     automaton_energies,
     automaton_scratch,
     automaton_tables,
+    rows_of,
 )
 from factorgraph_ebm.factors.message_kernels import MessageKernels
 from factorgraph_ebm.factors.on_off import OnOff
+from factorgraph_ebm.graph.automaton import Automaton, minimised
 from factorgraph_ebm.graph.parametrisation import Floats
-from factorgraph_ebm.graph.table_map import Compact, Remaining, constants_map
+from factorgraph_ebm.graph.table_map import Compact, Remaining, TableMap, constants_map
 from factorgraph_ebm.graph.variables import Variable
 
 
@@ -73,6 +76,20 @@ class Logic(OnOff):
         """Return the energies of factors with these rows in the `chosen` states (slots, n)."""
         return automaton_energies(rows, chosen, constants)
 
+    @classmethod
+    def automaton(cls, states: tuple[int, ...], constants: Floats) -> Automaton:
+        inner, last = (np.ascontiguousarray(each.T) for each in rows_of(constants))
+        arity = len(states)
+        steps = [last if s == arity - 1 else inner for s in range(arity)]
+        if steps:
+            steps[0] = steps[0][:1]
+        return minimised(Automaton(tuple(steps), cls.end_energies(len(inner))))
+
+    @classmethod
+    def end_energies(cls, width: int) -> TableMap:
+        """Return the energies of the states in which the automaton may end: numbers, or what they always are."""
+        return numbers_map(np.arange(width))
+
 
 class Count(Logic):
     """What depends on the number that is on, up to two."""
@@ -94,6 +111,12 @@ class Count(Logic):
 
     def remaining(self, state_shape: tuple[int, ...], free: tuple[int, ...], given: tuple[int, ...]) -> Remaining:
         return Remaining(self.kind, 3, automaton((0, 1, 2), (1, 2, 2)), (0, 1, 2))
+
+    @classmethod
+    def end_energies(cls, width: int) -> TableMap:
+        """Given variables that are on move the count on: a number is known where all from there on are alike."""
+        alike = [len(set(cls.allowed[count:])) == 1 for count in range(width)]
+        return _known(alike, np.where(cls.allowed, 0.0, np.inf))
 
 
 class Gate(Logic):
@@ -133,3 +156,18 @@ class Gate(Logic):
         after_0, after_1 = (stay, see) if self.watched else (see, stay)
         machine = automaton(after_0, after_1, stay, (1, 1, 3, 3))
         return Remaining(self.kind, 4, machine, (none, none + 1, some, some + 1))
+
+    @classmethod
+    def end_energies(cls, width: int) -> TableMap:
+        """With a free input in the watched state, the output is decided, whatever the given ones are."""
+        if width == 2:  # the output is given, too
+            return numbers_map(np.arange(width))
+        of_output = [np.inf, 0.0] if cls.watched else [0.0, np.inf]
+        return _known([False, False, True, True], np.array([0.0, 0.0, *of_output]))
+
+
+def _known(known: Sequence[bool], energies: Floats) -> TableMap:
+    """Energies of end states: those that are known, and the numbers of the row elsewhere."""
+    every = numbers_map(np.arange(len(known)))
+    read = ~np.array(known)
+    return TableMap(np.where(read, every.index, -1), np.where(read, 1.0, 0.0), np.where(read, 0.0, energies))

@@ -22,6 +22,7 @@ from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.errors import ScopeError
 from factorgraph_ebm.factors.message_kernels import SIGNATURE, MessageKernels, is_target
 from factorgraph_ebm.factors.semirings import join
+from factorgraph_ebm.graph.automaton import LARGEST_AUTOMATON, Automaton, Representatives
 from factorgraph_ebm.graph.checks import check_equal_domains, check_many, check_name
 from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.parametrisation import Floats
@@ -142,6 +143,19 @@ class Maximum(Factor):
     ) -> Floats:
         """Return the energies of factors with these rows in the `chosen` states (slots, n)."""
         return _row_energies(numbers, chosen[:, :, None])[:, 0]
+
+    @classmethod
+    def automaton(cls, states: tuple[int, ...], constants: Floats) -> Automaton | None:
+        """The largest state so far; at the end, that of all but the last slot, and the last."""
+        arity, k = len(states), max(states)
+        if arity < 2 or k + (arity - 1) * k * k > LARGEST_AUTOMATON:
+            return None
+        every = np.arange(k)
+        larger = np.maximum(every[:, None], every)
+        pairs = np.arange(k * k).reshape(k, k)
+        steps = (every[None], *[larger] * (arity - 2), pairs)
+        ends = np.indices((k, k)).reshape(2, k * k)
+        return Automaton(steps, Representatives(cls.state_energies, ends, (k, k), constants))
 
     def energies_at(
         self,

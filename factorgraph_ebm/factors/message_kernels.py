@@ -17,15 +17,12 @@ from typing import NamedTuple
 from factorgraph_ebm._jit import (
     AT_F8,
     AT_I8,
+    AT_U1,
+    AT_U4,
     AT_U8,
     INTEGER,
     NOTHING,
-    READ_F8,
-    READ_I8,
-    READ_U4,
-    READ_U8,
     SIZE,
-    U1,
     Kernel,
     inlined,
 )
@@ -50,13 +47,13 @@ SIGNATURE = (
 
 FORBIDS = (
     NOTHING,
-    READ_I8,  # run
-    READ_U8,  # number
-    READ_F8,  # store
-    READ_U4,  # scope
-    READ_I8,  # state of each variable
-    READ_U4,  # variable_sample
-    U1,  # allowed: becomes 0 for the sample of each factor from low to high that is +inf in these states
+    AT_I8,  # run
+    AT_U8,  # number
+    AT_F8,  # store
+    AT_U4,  # scope
+    AT_I8,  # state of each variable
+    AT_U4,  # group of each variable: its sample, or its chunk
+    AT_U1,  # allowed: becomes 0 for the group of each factor from low to high that is +inf in these states
     SIZE,  # low
     SIZE,  # high
 )
@@ -85,6 +82,8 @@ class MessageKernels(NamedTuple):
     "minimise, two states, one number a message"
     forbids: Kernel | None = None
     "whether states are forbidden, see FORBIDS"
+    single: Kernel | None = None
+    "minimise over tables in single precision, see `factors.singles`"
 
 
 @inlined

@@ -18,15 +18,17 @@ from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.factors.elementary import exp_minus, minus_log
 from factorgraph_ebm.factors.extremes import lesser
 from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
+from factorgraph_ebm.factors.packed import EIGHT, FOUR, least_of_eight, least_of_four
 from factorgraph_ebm.factors.pair_weights import pair_weights, sides, weigh_pairs
-from factorgraph_ebm.factors.prefetching import prefetch_row
+from factorgraph_ebm.factors.prefetching import LINE, prefetch_lines
+from factorgraph_ebm.factors.singles import singles
 from factorgraph_ebm.factors.table_kernels import table_forbids, table_mixed
 
 U8 = np.uint64
 
 
-AHEAD = 512
-"numbers of own tables that are asked for before their turn, about"
+AHEAD = 64
+"cache lines of own tables that are asked for before their turn, about"
 
 
 @inlined
@@ -44,11 +46,28 @@ def _along(run, slot):  # type: ignore[no-untyped-def]
 
 @kernel(*SIGNATURE)
 def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    _send_least(run, number, store, LINE, to_factor, out, scratch, low, high, target)
+
+
+@kernel(*SIGNATURE)
+def pair_min_single(run, number, store, weight, constants, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
+    """The same where `store` is of numbers in single precision, and `number` and the mirror count those."""
+    _send_least(run, number, singles(store), 2 * LINE, to_factor, out, scratch, low, high, target)
+
+
+@inlined
+def _send_least(run, number, store, line, to_factor, out, scratch, low, high, target):  # type: ignore[no-untyped-def]
     n = high - low
     base = U8(0)
     for slot in range(2):
+        kf, sf, kt, st, m, mirror = sides(run, slot)
+        # From memory, wide tables arrive faster row after row, where there are rows.
+        rows = run[4] < 0 and kf * kt > U8(AHEAD * line) and (slot == 0 or run[7] > 0)
+        packed = st == U8(1) and kt >= U8(FOUR) and not rows
+        if packed and is_target(slot, target):
+            _send_packed(run, number, store, line, to_factor, out, base, low, n, slot)
         kf, sf, kt, st, m, mirror = _along(run, slot)
-        if is_target(slot, target):
+        if is_target(slot, target) and not packed:
             if kf == U8(2) and kt == U8(2):
                 m += U8(2) * low
                 for f in range(n):
@@ -58,14 +77,10 @@ def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low
                     out[base + U8(2) * f] = x if x < y else y
                     x, y = store[t + st] + p, store[t + sf + st] + q
                     out[base + U8(2) * f + U8(1)] = x if x < y else y
-            elif sf != U8(1) and st != U8(1):
-                for f in range(n):
-                    t = U8(run[4]) if run[4] >= 0 else number[low + f]
-                    _least_apart(store, t, sf, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
             elif sf != U8(1):
                 for f in range(n):
                     t = U8(run[4]) if run[4] >= 0 else number[low + f]
-                    _least_of_columns(store, t, sf, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt, scratch)
+                    _least_apart(store, t, sf, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
             elif run[4] >= 0:
                 t = mirror + U8(run[4])
                 for f in range(U8(0), n & ~U8(1), U8(2)):
@@ -74,14 +89,35 @@ def pair_min(run, number, store, weight, constants, to_factor, out, scratch, low
                     f = n - U8(1)
                     _least_of_rows(store, t, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
             else:
-                ahead = U8(1) + U8(AHEAD) // (kf * kt)
-                last = U8(run[0]) - U8(1) if U8(1) < n and kf * kt <= U8(AHEAD) else U8(0)
+                ahead = U8(1) + U8(AHEAD * line) // (kf * kt)
+                last = U8(run[0]) - U8(1) if U8(1) < n and kf * kt <= U8(AHEAD * line) else U8(0)
                 for f in range(n):
                     if low + f + ahead <= last:
-                        prefetch_row(store, mirror + number[low + f + ahead], kf * kt)
+                        prefetch_lines(store, mirror + number[low + f + ahead], kf * kt, line)
                     t = mirror + number[low + f]
                     _least_of_rows(store, t, st, kf, kt, to_factor, m + (low + f) * kf, out, base + f * kt)
         base += n * kt
+
+
+@inlined
+def _send_packed(run, number, store, line, to_factor, out, base, low, n, slot):  # type: ignore[no-untyped-def]
+    """Messages to a slot of four states or more, four or eight at a time; the last may overlap those before them."""
+    kf, sf, kt, _, m, mirror = sides(run, slot)
+    ahead = U8(1) + U8(AHEAD * line) // (kf * kt)
+    for f in range(n):
+        t = mirror + (U8(run[4]) if run[4] >= 0 else number[low + f])
+        if run[4] < 0:
+            following = min(low + f + ahead, U8(run[0]) - U8(1))
+            prefetch_lines(store, mirror + number[following], kf * kt, line)
+        x, o = m + (low + f) * kf, base + f * kt
+        if kt < U8(EIGHT):
+            least_of_four(store, t, sf, kf, to_factor, x, out, o)
+            c = kt - U8(FOUR)
+            least_of_four(store, t + c, sf, kf, to_factor, x, out, o + c)
+        else:
+            for j in range(U8(0), kt, U8(EIGHT)):
+                c = min(j, kt - U8(EIGHT))
+                least_of_eight(store, t + c, sf, kf, to_factor, x, out, o + c)
 
 
 @inlined
@@ -128,7 +164,7 @@ def _least_of_two(store, t, st, kf, kt, x, m, out, o):  # type: ignore[no-untype
 
 @inlined
 def _least_apart(store, t, sf, st, kf, kt, x, m, out, o):  # type: ignore[no-untyped-def]
-    """The same where neither side of a table lies side by side."""
+    """The same, numbers lying anywhere."""
     for j in range(kt):
         low = np.inf
         for i in range(kf):
@@ -136,56 +172,9 @@ def _least_apart(store, t, sf, st, kf, kt, x, m, out, o):  # type: ignore[no-unt
         out[o + j] = low
 
 
-# A minimum written to where one of the two was read becomes a masked store, which costs ten times as much: so partial
-# minima go from `out` to a spare row and back. Rows beyond the last are the last once more, which changes no minimum.
-
-
 @inlined
 def _less(a, b):  # type: ignore[no-untyped-def]
     return a if a < b else b
-
-
-@inlined
-def _least_of_columns(store, t, sf, kf, kt, x, m, out, o, spare):  # type: ignore[no-untyped-def]
-    """The same where store(i, .) is a row, eight rows at a time."""
-    left = (kf + U8(7)) >> U8(3)
-    for r in range(U8(0), kf, U8(8)):
-        left -= U8(1)
-        if left & U8(1):
-            _eight(store, t, sf, kf, kt, x, m, r, out, o, spare, U8(0))
-        else:
-            _eight(store, t, sf, kf, kt, x, m, r, spare, U8(0), out, o)
-
-
-@inlined
-def _eight(store, t, sf, kf, kt, x, m, r, former, p, into, o):  # type: ignore[no-untyped-def]
-    last = kf - U8(1)
-    r1, r2, r3 = min(r + U8(1), last), min(r + U8(2), last), min(r + U8(3), last)
-    a, b, c, d = x[m + r], x[m + r1], x[m + r2], x[m + r3]
-    e0, e1, e2, e3 = t + r * sf, t + r1 * sf, t + r2 * sf, t + r3 * sf
-    if r + U8(4) > last:
-        if r == U8(0):
-            for j in range(kt):
-                low = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
-                into[o + j] = low
-        else:
-            for j in range(kt):
-                low = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
-                into[o + j] = _less(low, former[p + j])
-        return
-    r4, r5, r6, r7 = r + U8(4), min(r + U8(5), last), min(r + U8(6), last), min(r + U8(7), last)
-    e, f, g, h = x[m + r4], x[m + r5], x[m + r6], x[m + r7]
-    e4, e5, e6, e7 = t + r4 * sf, t + r5 * sf, t + r6 * sf, t + r7 * sf
-    if r == U8(0):
-        for j in range(kt):
-            low = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
-            high = _less(_less(store[e4 + j] + e, store[e5 + j] + f), _less(store[e6 + j] + g, store[e7 + j] + h))
-            into[o + j] = _less(low, high)
-    else:
-        for j in range(kt):
-            low = _less(_less(store[e0 + j] + a, store[e1 + j] + b), _less(store[e2 + j] + c, store[e3 + j] + d))
-            high = _less(_less(store[e4 + j] + e, store[e5 + j] + f), _less(store[e6 + j] + g, store[e7 + j] + h))
-            into[o + j] = _less(_less(low, high), former[p + j])
 
 
 @kernel(*SIGNATURE)
@@ -298,4 +287,6 @@ def pair_differences(run, number, store, weight, constants, to_factor, out, scra
                 out[base + f] = _less(store[a1 + f], store[b1 + f] + h) - _less(store[a0 + f], store[b0 + f] + h)
 
 
-PAIR = MessageKernels(pair_min, pair_sum, table_mixed, pair_weights, pair_odds, pair_differences, table_forbids)
+PAIR = MessageKernels(
+    pair_min, pair_sum, table_mixed, pair_weights, pair_odds, pair_differences, table_forbids, pair_min_single
+)

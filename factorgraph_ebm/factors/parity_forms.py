@@ -12,6 +12,7 @@ import numpy as np
 
 from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.factors.message_kernels import FORBIDS, SIGNATURE, is_target
+from factorgraph_ebm.factors.parity_few import FEWEST, MOST, few_odds
 
 U8 = np.uint64
 I8 = np.int64
@@ -23,6 +24,9 @@ def parity_odds(run, number, store, weight, constants, to_factor, out, scratch, 
     n = high - low
     one, two = U8(1), U8(2)
     arity = U8(run[1])
+    if arity >= FEWEST and arity <= MOST:
+        few_odds(run, number, weight, to_factor, out, scratch, low, n)
+        return
     before = two * n
     for f in range(n):
         scratch[before + f] = 1.0
@@ -138,15 +142,15 @@ def _kept(even, odd):  # type: ignore[no-untyped-def]
 
 
 @kernel(*FORBIDS)
-def parity_forbids(run, number, store, scope, state, variable_sample, allowed, low, high):  # type: ignore[no-untyped-def]
+def parity_forbids(run, number, store, scope, state, group, allowed, low, high):  # type: ignore[no-untyped-def]
     n = U8(run[0])
     for f in range(low, high):
         first = U8(run[2]) + f
-        if allowed[variable_sample[scope[first]]] == 0:
+        if allowed[group[scope[first]]] == 0:
             continue
         on = state[scope[first]]
         for s in range(U8(1), U8(run[1])):
             on ^= state[scope[first + s * n]]
         t = U8(run[4]) if run[4] >= 0 else number[f]
         if store[t + U8(on & 1)] == np.inf:
-            allowed[variable_sample[scope[first]]] = 0
+            allowed[group[scope[first]]] = 0

@@ -45,5 +45,11 @@ def prefetch(typing: Any, array: Any, place: Any) -> Any:
 @inlined
 def prefetch_row(array, first, k):  # type: ignore[no-untyped-def]
     """Ask for the k numbers from element `first` on."""
-    for i in range(U8(0), k, U8(LINE)):
+    prefetch_lines(array, first, k, LINE)
+
+
+@inlined
+def prefetch_lines(array, first, k, line):  # type: ignore[no-untyped-def]
+    """The same where a cache line has so many numbers."""
+    for i in range(U8(0), k, U8(line)):
         prefetch(array, first + i)

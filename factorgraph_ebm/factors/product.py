@@ -15,10 +15,12 @@ import numpy.typing as npt
 
 from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.errors import FactorError, ScopeError
+from factorgraph_ebm.factors.automata import partial_products
 from factorgraph_ebm.factors.message_kernels import SIGNATURE, MessageKernels, is_target
 from factorgraph_ebm.factors.product_statistics import product_statistics
 from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
 from factorgraph_ebm.factors.table_kernels import table_mixed
+from factorgraph_ebm.graph.automaton import Automaton
 from factorgraph_ebm.graph.checks import check_name, said
 from factorgraph_ebm.graph.declaration import Factor, TableMap
 from factorgraph_ebm.graph.expressions import Constant, Numbers
@@ -139,6 +141,10 @@ class Product(Factor):
         """Return the energies of factors with these weights in the `chosen` states (2, n)."""
         product = constants[chosen[0]] * constants[states[0] + chosen[1]]
         return np.where(product == 0.0, 0.0, weight * np.where(product == 0.0, 1.0, product))
+
+    @classmethod
+    def automaton(cls, states: tuple[int, ...], constants: Floats) -> Automaton | None:
+        return partial_products(np.split(constants[: sum(states)], np.cumsum(states[:-1])))
 
     def energies(self, values: Values, states: npt.NDArray[np.integer[Any]]) -> Floats:
         slot = self.slots[0]

@@ -7,23 +7,26 @@ O(configurations * arity), whatever the number of states.
 """
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.errors import FactorError, ScopeError
+from factorgraph_ebm.factors.automata import prefixes
 from factorgraph_ebm.factors.message_kernels import MessageKernels
+from factorgraph_ebm.factors.sparse_given import distinct_rows, states_of_one
 from factorgraph_ebm.factors.sparse_kernels import sparse_min, sparse_mixed, sparse_sum
 from factorgraph_ebm.factors.sparse_statistics import sparse_statistics
 from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
+from factorgraph_ebm.graph.automaton import Automaton
 from factorgraph_ebm.graph.checks import check_name, count, said
 from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.expressions import Numbers, is_sparse
 from factorgraph_ebm.graph.indexing import digest
 from factorgraph_ebm.graph.parametrisation import Floats, Parametrisation
-from factorgraph_ebm.graph.scope import Ints, Scope
+from factorgraph_ebm.graph.scope import Scope
 from factorgraph_ebm.graph.slots import number_slot
 from factorgraph_ebm.graph.table_map import Remaining, TableMap, c_strides
 from factorgraph_ebm.graph.variables import Variable
@@ -137,10 +140,11 @@ class SparseTable(Factor):
         inside = self._inside(state_shape)
         rows = self.configurations[inside]
         if len(free) >= 2:
-            constants = _constants(len(rows), np.arange(len(rows)), rows[:, free])
-            return Remaining("SparseTable", len(rows), tuple(constants.tolist()), picks=_matching(rows, inside, given))
+            left, picks = distinct_rows(rows, inside, free, given)
+            constants = _constants(len(left), np.arange(len(left)), left)
+            return Remaining("SparseTable", len(left), tuple(constants.tolist()), picks=picks)
         width = state_shape[free[0]] if free else 1
-        return Remaining("Table", width, picks=_only(rows, inside, given, free, width))
+        return Remaining("Table", width, picks=states_of_one(rows, inside, given, free, width))
 
     @staticmethod
     def message_kernels(states: tuple[int, ...]) -> MessageKernels:
@@ -166,7 +170,7 @@ class SparseTable(Factor):
         """Return the tables of factors with these energies (n, m), (n, *states)."""
         which, rows = _listed(len(states), constants)
         tables = np.full((len(numbers), *states), np.inf)
-        # A configuration of the free variables may stand for several of all: all but one of them are forbidden.
+        # Of a configuration that stands twice, the lesser energy counts.
         for number, row in zip(which.tolist(), rows.tolist(), strict=True):
             at = (slice(None), *row)
             tables[at] = np.minimum(tables[at], _column(numbers, number))
@@ -185,6 +189,10 @@ class SparseTable(Factor):
             energy = numbers[hit] if numbers.ndim == 1 else numbers[hit, number]
             found[hit] = np.minimum(found[hit], energy)
         return found
+
+    @classmethod
+    def automaton(cls, states: tuple[int, ...], constants: Floats) -> Automaton | None:
+        return prefixes(states, *_listed(len(states), constants))
 
     def energies_at(
         self,
@@ -340,39 +348,3 @@ def _listed(arity: int, constants: Floats) -> tuple[npt.NDArray[np.intp], npt.ND
 
 def _column(numbers: Floats, number: int) -> Floats:
     return numbers if numbers.ndim == 1 else numbers[:, number]
-
-
-def _matching(
-    rows: npt.NDArray[np.intp], number: npt.NDArray[np.intp], given: tuple[int, ...]
-) -> Callable[[Ints], Ints]:
-    """Given states (g, n) -> number of each row that agrees with them, else -1, (n, rows)."""
-    columns = rows[:, given]
-
-    def picks(states: Ints) -> Ints:
-        agrees = np.ones((states.shape[1], len(rows)), dtype=bool)
-        for column, state in zip(columns.T, states, strict=True):
-            agrees &= column == state[:, None]
-        return np.where(agrees, number, -1)
-
-    return picks
-
-
-def _only(
-    rows: npt.NDArray[np.intp],
-    number: npt.NDArray[np.intp],
-    given: tuple[int, ...],
-    free: tuple[int, ...],
-    width: int,
-) -> Callable[[Ints], Ints]:
-    """Given states (g, n) -> number of the row that agrees with them and with each state of the one free slot."""
-    matching = _matching(rows, number, given)
-    place = rows[:, free[0]] if free else np.zeros(len(rows), dtype=np.intp)
-
-    def picks(states: Ints) -> Ints:
-        found = np.full((states.shape[1], width), -1, dtype=np.int64)
-        agrees = matching(states)
-        factor, row = np.nonzero(agrees >= 0)
-        found[factor, place[row]] = agrees[factor, row]
-        return found
-
-    return picks

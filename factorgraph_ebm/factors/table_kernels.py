@@ -257,7 +257,7 @@ def table_weights(run, number, store, weight, constants, to_factor, out, scratch
 
 
 @kernel(*FORBIDS)
-def table_forbids(run, number, store, scope, state, variable_sample, allowed, low, high):  # type: ignore[no-untyped-def]
+def table_forbids(run, number, store, scope, state, group, allowed, low, high):  # type: ignore[no-untyped-def]
     n = U8(run[0])
     for f in range(low, high):
         first = U8(run[2]) + f
@@ -265,7 +265,7 @@ def table_forbids(run, number, store, scope, state, variable_sample, allowed, lo
         for s in range(U8(run[1])):
             e += U8(run[U8(9) + U8(4) * s]) * U8(state[scope[first + s * n]])
         if store[e] == np.inf:
-            allowed[variable_sample[scope[first]]] = 0
+            allowed[group[scope[first]]] = 0
 
 
 ANY = MessageKernels(table_min, table_sum, table_mixed, forbids=table_forbids)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.errors import FactorError
+from factorgraph_ebm.graph.automaton import Automaton
 from factorgraph_ebm.graph.checks import count
 from factorgraph_ebm.graph.expressions import Constant
 from factorgraph_ebm.graph.parameters import Parameter, read_parameters
@@ -150,6 +151,14 @@ class Factor:
     ) -> Floats:
         """Return the energies of such factors in the `chosen` states (slots, n)."""
         raise NotImplementedError
+
+    @classmethod
+    def automaton(cls, states: tuple[int, ...], constants: Floats) -> Automaton | None:
+        """Return how such a factor reads its slots one after another; None: no such form, or a large one.
+
+        `states` and `constants` as in `dense_tables`. Its energies read the numbers of any factor of the kind.
+        """
+        return None
 
     @property
     def constants(self) -> dict[str, Any]:

@@ -32,9 +32,13 @@ from factorgraph_ebm.inference.minimisers import count_minimisers
 from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.polish import improve
 from factorgraph_ebm.inference.progress import Progress
+from factorgraph_ebm.inference.singles import Singles, gaining
 
 SCHEDULES = ("sequential", "flooding", "residual")
-OPTIONS = {"schedule": "sequential", "damping": None, "tolerance": 1e-8, "max_iterations": None, "stop": None}
+PRECISIONS = ("float64", "float32")
+OPTIONS = {
+    "schedule": "sequential", "damping": None, "tolerance": 1e-8, "max_iterations": None, "stop": None, "dtype": None,
+}  # fmt: skip
 
 
 def best(problem: Problem, **options: Any) -> Answer:
@@ -46,11 +50,15 @@ def best(problem: Problem, **options: Any) -> Answer:
     n_chunks = len(progress.runs)
     quick = np.zeros(n_chunks, bool)
     forest = np.zeros(n_chunks, bool)
+    narrow = np.zeros(n_chunks, bool)
     if not problem.any_soft:
         quick = served(layout, "differences", minimize=True)
         forest = progress.exact & joins_pairs(layout)
+        if options["dtype"] == "float32":
+            narrow = gaining(layout) & ~progress.exact
     rest = np.flatnonzero(~forest).tolist()
-    passing = _start(problem, Passing, minimize=True, silent=True)
+    repeated = not (progress.exact | narrow).all()
+    passing = _start(problem, Passing, minimize=True, silent=True, repeated=repeated)
     parts = []
     state = np.where(compiled.variable_soft == 1, -2, -1).astype(np.int64)
     infeasible = np.zeros(len(exact), bool)
@@ -70,6 +78,11 @@ def best(problem: Problem, **options: Any) -> Answer:
             lost = [c for c in chunks if any(np.isnan(x[r]).any() for r in rows_of(layout, [c]) for x in found)]
         progress.restart(lost)
         parts.append(Part(fast, tuple(c for c in chunks if c not in lost)))
+    if narrow.any():
+        light = _start(problem, Singles, minimize=True)
+        chunks = np.flatnonzero(narrow).tolist()
+        progress.iterate(light, chunks)
+        parts.append(Part(light, tuple(chunks)))
     left = tuple(sorted(set(rest) - {c for part in parts for c in part.chunks}))
     satisfied = [c for c in rest if progress.runs[c].status is Status.FEASIBLE]
     finished = bool(rest) and satisfied == rest  # their messages as energies may be asked for later
@@ -78,8 +91,8 @@ def best(problem: Problem, **options: Any) -> Answer:
         np.copyto(state, progress.state, where=np.isin(variable_chunks(compiled), rest))
     elif rest:
         passing.begin(_messages_of(problem))
-        if parts:
-            copy_messages(parts[0].passing.energies(), passing.energies(), layout, parts[0].chunks)
+        for part in parts:
+            copy_messages(part.passing.energies(), passing.energies(), layout, part.chunks)
         progress.iterate(passing, left)
         parts.append(Part(passing, left))
         satisfied = [c for c in rest if progress.runs[c].status is Status.FEASIBLE]
@@ -107,9 +120,12 @@ def best(problem: Problem, **options: Any) -> Answer:
             hasty = problem.is_late() or options["stop"] == "feasible"
             least, slack = passing.lower_bounds((0.0,)) if hasty else passing.lower_bounds()
             bound = np.where(exact, np.inf, least - slack)
-            energy = assignment_energies(problem.union, problem.numbers, state)
-            # Equal up to the rounding of both sums: nothing better can exist.
-            proved = ~exact & np.isfinite(energy) & (energy <= least + slack)
+            proved = np.zeros(len(exact), bool)
+            # Without messages the bound adds up the least energies of single variables: what these lose is a gap.
+            if not hasty or not (_lost_alone(problem, state) > 4 * slack).all():
+                energy = assignment_energies(problem.union, problem.numbers, state)
+                # Equal up to the rounding of both sums: nothing better can exist.
+                proved = ~exact & np.isfinite(energy) & (energy <= least + slack)
             statuses = [Status.OPTIMAL if p else s for p, s in zip(proved, statuses)]
             bound = np.where(proved, np.inf, bound)
     kept = parts if finished else (Part(passing, tuple(rest)),)
@@ -268,19 +284,27 @@ def check(options: Mapping[str, Any]) -> None:
         raise MethodError(f"schedule= is one of {listed}, not {schedule!r}.{did_you_mean(schedule, SCHEDULES)}")
     if damping is not None and (not isinstance(damping, (int, float)) or not 0 <= damping < 1):
         raise MethodError(f"damping= is the share of the old message that is kept, in [0, 1), not {damping!r}.")
+    precision = options["dtype"]
+    if precision is not None and precision not in PRECISIONS:
+        listed = ", ".join(repr(p) for p in PRECISIONS)
+        raise MethodError(
+            f"dtype= is the precision of the tables that are read, {listed} or None, not {precision!r}."
+            f"{did_you_mean(precision, PRECISIONS)}"
+        )
     if stop not in (None, "feasible"):
         raise MethodError(f'stop= is None or "feasible", not {stop!r}.')
     check_limits(options)
 
 
 def _start(
-    problem: Problem, form: type[Passing], *, minimize: bool, silent: bool = False
+    problem: Problem, form: type[Passing], *, minimize: bool, silent: bool = False, repeated: bool | None = None
 ) -> Passing:
     start = None if silent else _messages_of(problem)
-    loopy = not (problem.compiled.sample_exact if minimize else problem.compiled.sample_forest).all()
+    if repeated is None:
+        repeated = not (problem.compiled.sample_exact if minimize else problem.compiled.sample_forest).all()
     return form(
-        problem.union.layout, problem.scaled, minimize=minimize, start=start, repeated=loopy, threads=problem.threads,
-        silent=silent,
+        problem.union.layout, problem.scaled, minimize=minimize, start=start, repeated=repeated,
+        threads=problem.threads, silent=silent,
     )  # fmt: skip
 
 
@@ -328,6 +352,16 @@ def _statuses(compiled: Compiled, progress: Progress, infeasible: Bool) -> list[
     for sample in np.flatnonzero(infeasible).tolist():
         statuses[sample] = Status.INFEASIBLE
     return statuses
+
+
+def _lost_alone(problem: Problem, state: I64) -> F64:
+    """What single variables lose to their least energies in these states, summed by sample, (N,)."""
+    compiled, unary = problem.compiled, problem.numbers.unary
+    start = compiled.variable_start[:-1].astype(np.int64)
+    with np.errstate(invalid="ignore"):  # inf - inf where every state is forbidden
+        lost = unary[start + state] - np.minimum.reduceat(unary, start)
+        found: F64 = np.bincount(compiled.variable_sample, lost, len(compiled.sample_chunk)).astype(float)
+    return found
 
 
 def _clamped_free_energies(problem: Problem, state: I64) -> F64:

@@ -1,19 +1,18 @@
 """In which samples an assignment is allowed: asked after every iteration, so compiled, and only of what forbids.
 
-While much is violated, so is something among the first few factors, and those need the states of few variables: the
-others are not looked at before these allow what is likeliest.
+Where every structure of a chunk has a kernel for it, the driver asks by itself (`engine.until_feasible`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from factorgraph_ebm._jit import NOTHING, READ_F8, READ_I8, READ_U4, READ_U8, SIZE, U1, Kernel, kernel
+from factorgraph_ebm._jit import NOTHING, READ_F8, READ_I8, READ_U4, READ_U8, SIZE, U1, Kernel, addresses, kernel
 from factorgraph_ebm.arrays import I64, U8, U64, Bool
-from factorgraph_ebm.compiler.layout import joined
+from factorgraph_ebm.compiler.layout import joined, sizes, variable_chunks
 from factorgraph_ebm.factors import STRUCTURES
 from factorgraph_ebm.inference.energies import run_energies
 from factorgraph_ebm.inference.method import Problem
@@ -32,15 +31,6 @@ FEW = 48
 "factors of a chunk that are looked at first, of all its runs together"
 
 
-class First(NamedTuple):
-    """The first few factors of a chunk."""
-
-    ranges: tuple[tuple[int, int, int], ...]
-    "run, low, high"
-    variables: I64
-    "that they are over"
-
-
 class Feasible:
     """What a problem forbids."""
 
@@ -55,33 +45,37 @@ class Feasible:
         self._rows = {run: _row_of(problem, run) for run in self._kernels}
         self._unary = bool(np.isinf(problem.numbers.unary).any())
         self._blocks = joined(problem.union.layout.factor_block)
-        self._first: dict[int, First] = {}
+        self.n_chunks = len(compiled.chunk_variable_start) - 1
+        degree, states = sizes(compiled.variable_slot_start), sizes(compiled.variable_start)
+        self.size = np.bincount(variable_chunks(compiled), degree * states, self.n_chunks)
+        "elements of the messages of each chunk, (C,)"
 
-    def unsure(self, passing: Passing, state: I64, chunks: Sequence[int]) -> list[int]:
-        """Those of these chunks that may be allowed in the likeliest states; writes some of these into `state`."""
-        first = [self._first_of(c) for c in chunks]
-        if not first or not passing.likeliest_of(state, np.concatenate([f.variables for f in first])):
-            return list(chunks)
-        found = np.ones(len(self.problem.compiled.sample_chunk), np.uint8)
-        for run, low, high in (r for f in first for r in f.ranges):
-            self._look(run, low, high, state, found)
-        violated = set(self.problem.compiled.sample_chunk[found == 0].tolist())
-        return [c for c in chunks if c not in violated]
+    def served(self, passing: Passing) -> Bool:
+        """Chunks of which the driver can say by itself whether they are allowed, (C,)."""
+        able = np.full(self.n_chunks, passing.decide_kernel is not None)
+        for run, forbids in self._kernels.items():
+            if forbids is None:
+                able[self._blocks.chunk[self._blocks.run == run]] = False
+        return able
 
-    def _first_of(self, chunk: int) -> First:
-        if chunk not in self._first:
-            blocks, compiled = self._blocks, self.problem.compiled
-            few = max(4, FEW // max(1, len(self._kernels)))
-            ranges: list[tuple[int, int, int]] = []
-            variables = [np.zeros(0, np.int64)]
-            for i in np.flatnonzero(blocks.chunk == chunk).tolist():
-                run, low = int(blocks.run[i]), int(blocks.low[i])
-                if self._kernels.get(run) is not None and run not in {r for r, _, _ in ranges}:
-                    high = min(low + few, int(blocks.high[i]))
-                    ranges.append((run, low, high))
-                    variables.append(scope_of(compiled, run_of(compiled, run))[:, low:high].ravel())
-            self._first[chunk] = First(tuple(ranges), np.unique(np.concatenate(variables)))
-        return self._first[chunk]
+    def rules(self, passing: Passing) -> tuple[Any, ...]:
+        """What the driver reads of all this, see `engine.until_feasible`."""
+        compiled, numbers, blocks = self.problem.compiled, self.problem.numbers, self._blocks
+        given = {run: k for run, k in self._kernels.items() if k is not None}
+        kernels = list(dict.fromkeys(given.values()))
+        looked = np.flatnonzero(np.isin(blocks.run, list(given)))
+        looked = looked[np.argsort(blocks.chunk[looked], kind="stable")]
+        run = blocks.run[looked]
+        kernel = np.array([kernels.index(given[r]) for r in run.tolist()], np.int64)
+        assert passing.decide_kernel is not None
+        return (
+            passing.decide_kernel.address, addresses(kernels),
+            np.searchsorted(blocks.chunk[looked], np.arange(self.n_chunks + 1)),
+            kernel, run, blocks.low[looked], blocks.high[looked], max(4, FEW // max(1, len(given))),
+            compiled.run_field, compiled.factor_number, numbers.store, compiled.scope,
+            variable_chunks(compiled).astype(np.uint32), *passing.pairs, compiled.chunk_variable_start,
+            numbers.unary, compiled.variable_start, int(self._unary),
+        )  # fmt: skip
 
     def _look(self, run: int, low: int, high: int, state: I64, found: U8) -> None:
         """Let `found` be 0 for the samples that these factors of a run forbid."""

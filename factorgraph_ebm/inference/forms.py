@@ -19,15 +19,13 @@ import numpy as np
 
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm._jit import F8, NOTHING, READ_F8, Kernel, kernel
-from factorgraph_ebm.arrays import F64, I64, U64, Bool, Messages, Numbers
+from factorgraph_ebm.arrays import F64, I64, U32, U64, Bool, Messages, Numbers
 from factorgraph_ebm.compiler.layout import Layout, sizes, variable_chunks
 from factorgraph_ebm.compiler.schedules import Operators
 from factorgraph_ebm.engine.binary import (
     LONG,
     decide_differences,
     decide_odds,
-    join_differences,
-    join_odds,
     measure_rows,
     send_differences,
     send_odds,
@@ -160,6 +158,10 @@ class _Places(NamedTuple):
     slot_message: U64
     alike: U64
     "see `measure_rows`"
+    pairs: U32
+    "variables of two states"
+    chunk_pairs: U64
+    "(C + 1,) where those of each chunk begin"
 
 
 _kept_places: dict[int, _Places] = {}
@@ -192,9 +194,12 @@ def _find_places(compiled: a.Compiled) -> _Places:
     slot_message = message_at[compiled.slot_message]
     alike = np.empty(len(compiled.variable_cell), np.uint64)
     measure_rows(compiled.variable_slot_start, compiled.variable_slot_split, slot_message, alike)
+    pairs = np.flatnonzero(sizes(compiled.variable_start) == 2)
+    chunk_pairs = np.searchsorted(pairs, compiled.chunk_variable_start.astype(np.int64))
     return _Places(
-        states, messages, end - size, len(row_start), row_start[binary], np.flatnonzero(binary), slot_message, alike
-    )
+        states, messages, end - size, len(row_start), row_start[binary], np.flatnonzero(binary), slot_message, alike,
+        pairs.astype(np.uint32), chunk_pairs.astype(np.uint64),
+    )  # fmt: skip
 
 
 class _Binary(Passing):
@@ -204,9 +209,6 @@ class _Binary(Passing):
 
     Runs over variables of other numbers of states have rows, too, which nobody reads.
     """
-
-    join: ClassVar[Kernel]
-    decide: ClassVar[Kernel]
 
     def _lay_out(self, numbers: Numbers, repeated: bool) -> None:
         compiled = self.compiled
@@ -221,6 +223,7 @@ class _Binary(Passing):
         self.row = places.row
         "element of each message's row of energies, where it has two"
         self.message = places.message
+        self.pairs = places.pairs, places.chunk_pairs
         slots = compiled.variable_slot_start, compiled.variable_slot_split, places.slot_message
         self.variables = (self.unary, places.alike, *slots)
         self.runs = (
@@ -234,18 +237,13 @@ class _Binary(Passing):
         self.spaces = [Workspace(*self._room)]
 
     def likeliest(self, state: I64, chunks: Sequence[int]) -> None:
+        """Write the likelier states of variables of two states; no message says anything about others."""
+        assert self.decide_kernel is not None
         unary, _, slot_start, _, slot_message = self.variables
+        pairs, start = self.pairs
         for chunk in chunks:
-            low, high = self.compiled.chunk_variable_start[chunk : chunk + 2]
-            belief = np.empty(int(high) - int(low))
-            self.join(unary, slot_start, slot_message, self.to_variable, belief, low, high)
-            # NaN compares with nothing and gives state 0, which is as good as any.
-            state[int(low) : int(high)] = belief > 1.0 if self.form == "odds" else belief < 0.0
-
-    def likeliest_of(self, state: I64, variables: I64) -> bool:
-        unary, _, slot_start, _, slot_message = self.variables
-        self.decide(unary, slot_start, slot_message, self.to_variable, variables, state)
-        return True
+            low, high = start[chunk : chunk + 2].tolist()
+            self.decide_kernel(unary, slot_start, slot_message, self.to_variable, pairs, state, low, high)
 
     def decoded(self, state: I64, chunks: Sequence[int]) -> bool:
         """Nothing: decoding one variable after another is done in energies."""
@@ -286,8 +284,7 @@ class Odds(_Binary):
     form: ClassVar[str] = "odds"
     send_kernel: ClassVar[Kernel] = send_odds
     keep_kernel: ClassVar[Kernel] = store_odds
-    join: ClassVar[Kernel] = join_odds
-    decide: ClassVar[Kernel] = decide_odds
+    decide_kernel: ClassVar[Kernel | None] = decide_odds
     neutral: ClassVar[float] = 1.0
 
     def _numbers(self, read: Read) -> Read:
@@ -332,8 +329,7 @@ class Differences(_Binary):
     form: ClassVar[str] = "differences"
     send_kernel: ClassVar[Kernel] = send_differences
     keep_kernel: ClassVar[Kernel] = store_differences
-    join: ClassVar[Kernel] = join_differences
-    decide: ClassVar[Kernel] = decide_differences
+    decide_kernel: ClassVar[Kernel | None] = decide_differences
 
     def _of_pairs(self, zero: F64, one: F64) -> F64:
         with np.errstate(invalid="ignore"):

@@ -11,7 +11,7 @@ import numpy as np
 
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm._jit import Kernel, addresses
-from factorgraph_ebm.arrays import F64, I64, U8, Messages, Numbers, Steps
+from factorgraph_ebm.arrays import F64, I64, U8, U32, U64, Messages, Numbers, Steps
 from factorgraph_ebm.compiler.layout import Layout, variable_chunks
 from factorgraph_ebm.compiler.schedules import WIDEST, Operators
 from factorgraph_ebm.engine.bounds import add_lower_bounds
@@ -23,7 +23,7 @@ from factorgraph_ebm.engine.messages import store_energies
 from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum_beliefs, to_probabilities
 from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
 from factorgraph_ebm.inference.in_order import lay_in_order
-from factorgraph_ebm.inference.mirrors import add_mirrors, read_part
+from factorgraph_ebm.inference.mirrors import Read, add_mirrors, read_part
 from factorgraph_ebm.inference.tables import scratch_size
 
 SLICE = 1 << 17
@@ -55,7 +55,11 @@ class Passing:
     keep_kernel: ClassVar[Kernel] = store_energies
     join_kernel: ClassVar[Kernel] = join_energies
     weigh_kernel: ClassVar[Kernel] = keep_unaries
+    decide_kernel: ClassVar[Kernel | None] = None
+    "likelier states of variables, where the driver may look for what is violated by itself: see `inference.stopping`"
     neutral: ClassVar[float] = 0.0
+    pairs: tuple[U32, U64] = np.zeros(0, np.uint32), np.zeros(0, np.uint64)
+    "the variables that it decides, and where those of each chunk begin"
 
     def __init__(
         self, layout: Layout, numbers: Numbers, *, minimize: bool, start: Messages | None = None,
@@ -96,9 +100,7 @@ class Passing:
         self.message_size = compiled.message_size
         self.unary = self.energy = numbers.unary
         self.least = np.zeros(0)
-        read = read_part(numbers.store, self.layout)
-        read = lay_in_order(read, self.layout) if repeated else add_mirrors(read, self.layout, repeated)
-        self.store, field, number = read
+        self.store, field, number = self._placed(read_part(numbers.store, self.layout), repeated)
         sums = any(k.name.endswith(("sum", "mixed")) for k in self.operators.kernels)
         self.weight = weights(self.store) if sums else np.zeros(0)
         self.variables = (
@@ -108,6 +110,10 @@ class Passing:
         self.runs = (
             field, compiled.run_field_start, number, compiled.constants, self.store, self.weight,
         )  # fmt: skip
+
+    def _placed(self, read: Read, repeated: bool) -> Read:
+        """The numbers as the kernels like to read them."""
+        return lay_in_order(read, self.layout) if repeated else add_mirrors(read, self.layout, repeated)
 
     def _make_room(self) -> None:
         compiled = self.compiled
@@ -192,10 +198,6 @@ class Passing:
         found = self.lowest(self.beliefs())
         np.copyto(state, found, where=np.isin(variable_chunks(self.compiled), chunks))
 
-    def likeliest_of(self, state: I64, variables: I64) -> bool:
-        """Write the likeliest states of some variables, if that is quicker than those of all; whether it is."""
-        return False
-
     def decoded(self, state: I64, chunks: Sequence[int]) -> bool:
         """Write states of these chunks, minimising decoded one variable after another; whether there are such."""
         decodes = self.minimize and not self.compiled.variable_soft.any()
@@ -267,23 +269,28 @@ class Passing:
         Any multiple of the messages gives a valid bound. Around loops evidence is counted several times, so half of
         them, or none, is often better than all; the best of these `shares` is taken.
         """
-        shift = np.where(np.isfinite(self.to_variable), self.to_variable, 0.0)
-        bounds, sizes = zip(*(self._bounds_from(share * shift) for share in shares))
+        shift = np.zeros(0)
+        if any(shares):
+            shift = np.where(np.isfinite(self.to_variable), self.to_variable, 0.0)
+        bounds, sizes = zip(*(self._bounds_from(share * shift if share else None) for share in shares))
         best = np.argmax(bounds, axis=0)
         at = np.arange(len(best))
         return np.array(bounds)[best, at], 1e-15 * np.array(sizes)[best, at]
 
-    def _bounds_from(self, shift: F64) -> tuple[F64, F64]:
-        """The bound with these messages, and the sum of the magnitudes of its terms."""
+    def _bounds_from(self, shift: F64 | None) -> tuple[F64, F64]:
+        """The bound with these messages, or with none, and the sum of the magnitudes of its terms."""
         compiled = self.compiled
         total = np.zeros(len(compiled.sample_chunk))
         size = np.zeros(len(compiled.sample_chunk))
         unary, start, slot_start, _, slot_message = self.variables
-        belief = np.empty(compiled.unary_size)
-        sum_beliefs(unary, start, slot_start, slot_message, shift, belief, 0, len(compiled.variable_cell))
+        if shift is None:
+            belief, minus = unary, np.zeros(self.message_size)
+        else:
+            belief, minus = np.empty(compiled.unary_size), -shift
+            sum_beliefs(unary, start, slot_start, slot_message, shift, belief, 0, len(compiled.variable_cell))
         add_lower_bounds(
             self.kernels, self.last_kernels(), compiled.variable_start, compiled.scope, compiled.variable_sample,
-            *self.runs, -shift, self.out, self.scratch, self.block, belief, total, size,
+            *self.runs, minus, self.out, self.scratch, self.block, belief, total, size,
         )  # fmt: skip
         return total, size
 

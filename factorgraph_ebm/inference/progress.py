@@ -16,6 +16,7 @@ from factorgraph_ebm.inference.firing import Firing
 from factorgraph_ebm.inference.iterating import Plan, iterate
 from factorgraph_ebm.inference.method import Problem, Status
 from factorgraph_ebm.inference.passing import Passing
+from factorgraph_ebm.inference.stopping import SMALL, iterate_until_feasible
 
 SWEEPS = {True: 200, False: 1000}
 "iterations by default, minimising or summing: min-sum that has not settled after some hundreds seldom will"
@@ -135,17 +136,38 @@ class Progress:
         return True
 
     def _until_feasible(self, passing: Passing, chunks: Sequence[int], limit: int, damping: float) -> None:
-        """Iterate all chunks in turn, and after each round let those go whose decoded states violate nothing."""
+        """Iterate chunks until what is likeliest violates nothing."""
+        if limit <= 0 or not chunks:
+            return
         problem = self.problem
         residual = self.options["schedule"] == "residual"
         steps = None if residual else self._steps(passing)
-        active = list(chunks) if limit > 0 else []
         feasible = Feasible(problem)
         if not len(self.state):  # another form may have satisfied other chunks before
-            self.state = np.zeros(len(problem.compiled.variable_cell), np.int64)
-        state = self.state
-        tolerance = float(self.options["tolerance"])
-        firing = {c: Firing(passing, c, damping, tolerance) for c in active if residual}
+            self.state = passing.lowest(problem.numbers.unary)
+        quick: list[int] = []
+        if steps is not None:
+            served = feasible.served(passing) & (feasible.size <= SMALL)
+            quick = [c for c in chunks if served[c]]
+        if quick and steps is not None:
+            plan = Plan(steps, limit, float(self.options["tolerance"]), damping)
+            iterate_until_feasible(passing, plan, quick, feasible, self.state, self._hear_of, problem.is_late)
+        self._in_turn(passing, sorted(set(chunks) - set(quick)), limit, damping, feasible, steps)
+
+    def _hear_of(self, chunk: int, residuals: list[float], feasible: bool) -> bool:
+        """The same, of a chunk that may have stopped for violating nothing."""
+        goes_on = self._hear(chunk, residuals)
+        if feasible:
+            self.runs[chunk].status = Status.FEASIBLE
+        return goes_on and not feasible
+
+    def _in_turn(
+        self, passing: Passing, chunks: Sequence[int], limit: int, damping: float, feasible: Feasible,
+        steps: Steps | None,
+    ) -> None:  # fmt: skip
+        """Iterate all chunks in turn, and after each round let those go whose decoded states violate nothing."""
+        active, state, tolerance = list(chunks), self.state, float(self.options["tolerance"])
+        firing = {c: Firing(passing, c, damping, tolerance) for c in active if steps is None}
         while active:
             resting: set[int] = set()
 
@@ -161,10 +183,8 @@ class Progress:
             else:
                 iterate(passing, Plan(steps, 1, 0.0, damping), active, hear)
             allowed = np.zeros(len(self.runs), bool)
-            unsure = feasible.unsure(passing, state, active)
-            if unsure:
-                passing.likeliest(state, unsure)
-                allowed[unsure] = feasible.chunks(state, unsure)
+            passing.likeliest(state, active)
+            allowed[active] = feasible.chunks(state, active)
             undecided = [c for c in active if not allowed[c]]
             if undecided and passing.decoded(state, undecided):
                 allowed[undecided] = feasible.chunks(state, undecided)

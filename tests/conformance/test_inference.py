@@ -25,7 +25,7 @@ from oracle import can_sum_first
 from strategies import Case, case_of, cases
 
 import factorgraph_ebm as fg
-from factorgraph_ebm.inference import METHODS
+from factorgraph_ebm.inference import METHODS, singles
 
 EXACT_ON_FORESTS = {"auto", "bp"}
 NAMES = sorted({"auto", *METHODS})
@@ -134,6 +134,17 @@ def test_schedules_and_damping_stay_honest(case, schedule, damping):
     check_minimum(case, quietly(fg.minimize, case.graph, case.given, **options), joint)
     for beta in (0.1, 1.0, 10.0):
         check_marginals(case, quietly(fg.marginals, case.graph, case.given, beta=beta, **options), joint, beta)
+
+
+@given(cases(forest=False), st.sampled_from(SCHEDULES))
+def test_tables_in_single_precision_stay_honest(case, schedule):
+    """However small and few the tables are: answers are of the numbers as declared, and a bound is below them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(singles, "MANY", 0)
+        patch.setattr(singles, "WIDE", 0)
+        options = {"schedule": schedule, "dtype": "float32", "parameters": case.parameters}
+        best = quietly(fg.minimize, case.graph, case.given, method="bp", max_iterations=30, **options)
+    check_minimum(case, best, joint_of(case))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

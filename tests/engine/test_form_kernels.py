@@ -184,12 +184,12 @@ def odds_of(rng, n, slots, kind):
     return [np.exp2(rng.uniform(-scale, scale, (n, 1))) for _ in range(slots)]
 
 
-def check_odds(run, kernel, tables, incoming):
+def check_odds(run, kernel, tables, incoming, **options):
     """Odds of what weights say; where every weight of a state is 0 they are 0, +inf or NaN."""
     rows = [np.concatenate([np.ones_like(r), r], axis=1) for r in incoming]
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = [np.divide(x[:, 1:], x[:, :1]) for x in (products(tables, rows, s) for s in range(len(rows)))]
-    for s, low, high, found in run.sent(kernel, odds=True):
+    for s, low, high, found in run.sent(kernel, odds=True, **options):
         np.testing.assert_allclose(found, expected[s][low:high].astype(float), rtol=2e-14, atol=0.0)
 
 
@@ -289,7 +289,7 @@ def parity_tables(rng, arity, n, shared, row):
 
 
 @pytest.mark.parametrize("row", list(ROWS))
-@pytest.mark.parametrize("arity", [2, 3, 4, 5, 8])
+@pytest.mark.parametrize("arity", [2, 3, 4, 5, 6, 7, 8, 9])
 @pytest.mark.parametrize("kind", ["plain", "extreme", "zeros"])
 def test_parity_of_few(arity, kind, row, rng):
     for n in (1, 2, 3, 9 if arity > 4 else 257):
@@ -304,10 +304,24 @@ def test_parity_of_few(arity, kind, row, rng):
             if kind != "extreme" or arity <= 5:  # as many as stay in the number range
                 incoming = odds_of(rng, n, arity, kind)
                 run = Run((1,) * arity, incoming, start, shared, slots, weight=w)
-                check_odds(run, parity_odds, np.exp(-tables), incoming)
+                check_odds(run, parity_odds, np.exp(-tables), incoming, uses_out=5 <= arity <= 8)
             incoming = differences_of(rng, n, arity, "certain" if kind == "zeros" else kind)
             run = Run((1,) * arity, incoming, start, shared, slots, store=store)
             check_differences(run, parity_differences, tables, incoming, lossy=False)
+
+
+@pytest.mark.parametrize("kernel", [parity_odds, parity_differences])
+@pytest.mark.parametrize("arity", [3, 5, 6, 7, 8, 9])
+def test_a_check_does_not_depend_on_what_is_beside_it(kernel, arity, rng):
+    """To the last bit: checks one at a time, and in blocks of any length."""
+    n = 13
+    incoming = (odds_of if kernel is parity_odds else differences_of)(rng, n, arity, "plain")
+    numbers = {"weight": [9.0, 0.75, 0.25]} if kernel is parity_odds else {"store": [9.0, 0.0, 1.5]}
+    run = Run((1,) * arity, incoming, [1], True, [0] * arity, **numbers)
+    alone = [run.send(kernel, ALL, f, f + 1, odds=kernel is parity_odds) for f in range(n)]
+    for low, high in ((0, n), (0, 8), (3, 8), (1, 12)):
+        for s, found in run.send(kernel, ALL, low, high, odds=kernel is parity_odds).items():
+            np.testing.assert_array_equal(found, np.concatenate([alone[f][s] for f in range(low, high)]))
 
 
 @pytest.mark.parametrize("row", list(ROWS))

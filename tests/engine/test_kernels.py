@@ -12,7 +12,7 @@ from dense import message
 
 from factorgraph_ebm.arrays import ALL, all_but
 from factorgraph_ebm.factors.message_kernels import LARGEST, SMALLEST
-from factorgraph_ebm.factors.pair_kernels import pair_min, pair_sum
+from factorgraph_ebm.factors.pair_kernels import pair_min, pair_min_single, pair_sum
 from factorgraph_ebm.factors.potts import potts_min, potts_sum
 from factorgraph_ebm.factors.product import product_min, product_sum
 from factorgraph_ebm.factors.sparse_kernels import sparse_min, sparse_mixed, sparse_sum
@@ -154,6 +154,21 @@ def test_tables(states, kind, rng):
             each = np.broadcast_to(tables, (n, *states))
             for _, kernel, sums in table_kernels(states):
                 check(run, kernel, each, incoming, [sums] * len(states))
+
+
+@pytest.mark.parametrize("kind", ["normal", "forbidden", "wide", "apart"])
+@pytest.mark.parametrize("states", PAIRS, ids=str)
+def test_tables_in_single_precision(states, kind, rng):
+    """The kernel is exact in what it reads: a store of numbers of half the width."""
+    n = 6
+    for layout in LAYOUTS:
+        for shared in (True, False):
+            tables = draw_energies(rng, (1 if shared else n, *states), kind).astype(np.float32).astype(float)
+            store, start, strides = lay_out(rng, tables, layout)
+            incoming = draw_messages(rng, n, states, kind)
+            narrow = np.append(store, [NAN] * (len(store) % 2)).astype(np.float32).view(float)
+            run = Run(states, incoming, narrow, start, shared, strides)
+            check(run, pair_min_single, np.broadcast_to(tables, (n, *states)), incoming, [False, False])
 
 
 @pytest.mark.parametrize("kind", ["normal", "forbidden", "wide", "huge"])

@@ -15,7 +15,9 @@ from same import assert_equal_graphs
 import factorgraph_ebm as fg
 from factorgraph_ebm.compiler.parts import Sample
 from factorgraph_ebm.compiler.union import compile_union
+from factorgraph_ebm.factors.sparse_table import SparseTable
 from factorgraph_ebm.graph.declaration import Factor
+from factorgraph_ebm.inference.tables import run_of, run_tables
 
 
 def test_listed_rows_else_otherwise():
@@ -224,6 +226,21 @@ def test_a_gradient_reaches_the_rows_that_agree(rng):
                     for s, a, b in [(slope.unary, moved.unary, bound.unary), (slope.store, moved.store, bound.store)]
                 ]
             assert into["theta"][r] == pytest.approx(sum(change) / 1e-6, rel=1e-6, abs=1e-8)
+
+
+def test_configurations_alike_in_what_is_free_are_one(rng):
+    """Of those that differ only in given variables at most one agrees: kernels read one row for all of them."""
+    y = fg.output("y", shape=12, n_states=2)
+    free = np.unique(rng.integers(0, 2, (5, 9)), axis=0)
+    rows = np.array([[*a, *b] for a in free for b in itertools.product([0, 1], repeat=3)])
+    factor = fg.SparseTable(y, rows, rng.normal(size=len(rows)))
+    for states in itertools.product([0, 1], repeat=3):
+        union = compile_union([Sample(fg.FactorGraph([factor]), np.arange(12) >= 9)])
+        numbers = union.bind([{}], np.array([*[0] * 9, *states]))
+        fields = run_of(union.compiled, 0)
+        assert union.layout.kinds == ("SparseTable",)
+        assert SparseTable.row_size(fields.states, union.compiled.constants[fields.constant :]) == len(free)
+        np.testing.assert_array_equal(run_tables(union, numbers, 0)[0], factor.table()[(..., *states)])
 
 
 def test_energies_of_assignments_make_no_tables(monkeypatch):

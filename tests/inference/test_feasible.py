@@ -9,13 +9,17 @@ from strategies import Case, case_of
 from unions import bind_cases
 
 import factorgraph_ebm as fg
+from factorgraph_ebm.compiler.layout import variable_chunks
 from factorgraph_ebm.compiler.parts import Sample
+from factorgraph_ebm.compiler.schedules import flooding
 from factorgraph_ebm.compiler.union import compile_union
 from factorgraph_ebm.engine.driver import RUNAWAY
 from factorgraph_ebm.factors import STRUCTURES
+from factorgraph_ebm.inference import progress, stopping
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.feasible import Feasible
 from factorgraph_ebm.inference.forms import Differences, Odds
+from factorgraph_ebm.inference.iterating import Plan
 from factorgraph_ebm.inference.method import Problem
 from factorgraph_ebm.inference.passing import Passing
 
@@ -207,31 +211,139 @@ def test_feasible_is_said_only_of_what_is(block):
     assert stopped > 0
 
 
+def code(n, rng):
+    """A (3, 6)-regular code over bits of which each answer is told the costs."""
+    rows = rng.permutation(np.repeat(np.arange(n), 3)).reshape(-1, 6)
+    rows = rows[[len(set(row)) == 6 for row in rows.tolist()]]
+    cost, bits = fg.observed("cost", shape=n, dim=2), fg.output("bits", shape=n, n_states=2)
+    return [fg.Table([bits], energies=cost), fg.Parity(bits, members=rows)], bits
+
+
+def noisy(n, level, rng):
+    """Costs of bits that were sent as zeros."""
+    one = 2 * (1 + level * rng.normal(size=n)) / level**2
+    return np.stack([np.zeros(n), one], axis=-1)
+
+
+def mixed_code(n, rng):
+    """With costs of changes from bit to bit, a pair that excludes itself, and variables that nothing speaks to."""
+    factors, bits = code(n, rng)
+    alone, sure = fg.output("alone", shape=3, n_states=3), fg.output("sure", shape=2, n_states=2)
+    energies = [[2.0, 1.0, 0.0], [np.inf, np.inf, 1.0], [0.0, 1.0, np.inf]]
+    both = np.where(np.eye(2, dtype=bool) & [False, True], np.inf, 0.0)
+    more = [
+        fg.Potts([bits[:99], bits[1:100]], penalty=0.05),
+        fg.Table([bits[:-3:7], bits[3::7]], energies=both),
+        fg.Table([alone], energies=energies),
+        fg.Table([sure], energies=[[np.inf, 0.0], [0.0, 0.1]]),
+    ]
+    return [*factors, *more]
+
+
+def everything(answer):
+    """What an answer says, to the last bit, but for seconds and the messages."""
+    trace = answer.trace["residual"].tobytes()
+    found = [answer.status, answer.iterations, answer.residual, trace]
+    shown = [answer[name] for name in ("bits", "alone", "sure") if name in answer]
+    return found + [x.tobytes() for x in shown] + [getattr(answer, "energy", None)]
+
+
+@pytest.mark.parametrize("schedule", ["flooding", "sequential"])
+@pytest.mark.parametrize("verb, damping", [(fg.marginals, 0.0), (fg.minimize, 0.2), (fg.minimize, 0.0)])
+@pytest.mark.parametrize("graph_of", [lambda n, rng: code(n, rng)[0], mixed_code])
+def test_a_driver_that_looks_by_itself_stops_where_python_would(graph_of, verb, damping, schedule, rng, monkeypatch):
+    """Frame by frame or all in turn, in calls of any length, on any number of threads: the same bits."""
+    n = 720
+    graph = fg.FactorGraph(graph_of(n, rng))
+    given = [{"cost": noisy(n, level, rng)} for level in (0.5, 0.75, 0.85, 1.4, 0.8, 0.7, 0.9)]
+    options = {"method": "bp", "schedule": schedule, "damping": damping, "max_iterations": 40, "stop": "feasible"}
+
+    def ask(threads, part=slice(None)):
+        return [everything(answer) for answer in quietly(verb, graph, given=given[part], threads=threads, **options)]
+
+    by_itself = ask(1)
+    stops = [found[0] for found in by_itself]
+    assert fg.Status.FEASIBLE in stops and fg.Status.ITERATION_LIMIT in stops
+    assert len({found[1] for found in by_itself}) > 3
+    for threads in (2, 5, None):
+        assert ask(threads) == by_itself
+    monkeypatch.setattr(stopping, "paced", lambda count, seconds: 1)
+    assert ask(2) == by_itself
+    assert ask(1, slice(2, 5)) == by_itself[2:5]
+    monkeypatch.setattr(progress, "SMALL", -1)
+    assert ask(1) == by_itself
+
+
 @pytest.mark.parametrize("form", [Odds, Differences])
-def test_a_few_factors_that_are_violated_settle_it(form, rng):
-    """What is not unsure is not allowed in the likeliest states; where little is violated, much is unsure."""
-    x, cost = fg.output("x", shape=300, n_states=2), fg.observed("cost", shape=300, dim=2)
-    member = np.array([rng.choice(300, 4, replace=False) for _ in range(150)])
-    graph = fg.FactorGraph([fg.Table([x], energies=cost), fg.Parity(x, members=member)])
-    samples = 6
-    values = [{"cost": rng.normal(size=(300, 2)) * [0.0, 1.0] + [0.0, 1.5]} for _ in range(samples)]
-    values[0]["cost"][:, 1] = values[3]["cost"][:, 1] = 2.0
-    union = compile_union([Sample(graph, None)] * samples)
-    numbers = union.bind(values, np.full(300 * samples, -1))
+def test_the_driver_decides_few_variables_while_much_is_violated(form, rng):
+    n = 1200
+    graph = fg.FactorGraph(code(n, rng)[0])
+    values = [{"cost": noisy(n, level, rng)} for level in (0.3, 2.0, 2.0)]
+    union = compile_union([Sample(graph, None)] * 3)
+    numbers = union.bind(values, np.full(3 * n, -1))
     problem = Problem(union, numbers, 1.0, form is Differences, None, np.inf, None)
-    passing = form(union.layout, numbers, minimize=form is Differences)
+    passing = form(union.layout, numbers, minimize=form is Differences, repeated=True)
+    state, heard = np.full(len(union.compiled.variable_cell), 7), []
+    plan = Plan(flooding(passing.layout, passing.operators), 1, 0.0, 0.0)
     feasible = Feasible(problem)
-    chunks = list(range(samples))
-    state, whole = np.full(len(union.compiled.variable_cell), 7), np.zeros(len(union.compiled.variable_cell), np.int64)
-    passing.likeliest(whole, chunks)
-    allowed = feasible.chunks(whole, chunks)
-    unsure = feasible.unsure(passing, state, chunks)
-    np.testing.assert_array_equal(allowed, np.isin(chunks, [0, 3]))
-    assert unsure == [0, 3]
-    assert feasible.unsure(passing, state, []) == []
-    looked = state != 7
-    np.testing.assert_array_equal(state[looked], whole[looked])
-    assert 0 < looked.sum() < len(state) / 2
-    np.testing.assert_array_equal(feasible.chunks(whole, [2, 3]), [False, True])
-    energies = Passing(union.layout, numbers, minimize=form is Differences)
-    assert feasible.unsure(energies, state, chunks) == chunks
+    np.testing.assert_array_equal(feasible.served(passing), [True] * 3)
+
+    def hear(chunk, residuals, stopped):
+        heard.append((chunk, len(residuals), stopped))
+        return True
+
+    stopping.iterate_until_feasible(passing, plan, [0, 1, 2], feasible, state, hear, lambda: False)
+    assert heard == [(0, 1, True), (1, 1, False), (2, 1, False)]
+    chunk = variable_chunks(union.compiled)
+    assert not state[(chunk == 0) & (union.compiled.variable_cell >= 0)].any()
+    for c in (1, 2):
+        assert 10 < (state[chunk == c] != 7).sum() <= 6 * 48
+    whole = np.zeros(len(state), np.int64)
+    passing.likeliest(whole, [0, 1, 2])
+    np.testing.assert_array_equal(state[state != 7], whole[state != 7])
+    np.testing.assert_array_equal(feasible.chunks(whole, [0, 1, 2]), [True, False, False])
+    assert not feasible.served(Passing(union.layout, numbers, minimize=True)).any()
+
+
+def test_what_has_no_kernel_for_it_is_asked_about_in_python(rng):
+    """Frames with a structure that the driver cannot look at, beside frames without: the same answers."""
+    n = 720
+    factors, bits = code(n, rng)
+    plain, counted = fg.FactorGraph(factors), fg.FactorGraph([*factors, fg.AtMostOne(bits[:5])])
+    given = [{"cost": noisy(n, level, rng)} for level in (0.6, 0.8, 0.85)]
+    options = {"method": "bp", "schedule": "flooding", "max_iterations": 40, "stop": "feasible"}
+    each = [everything(quietly(fg.marginals, g, given=v, **options)) for g in (plain, counted) for v in given]
+    both = quietly(fg.marginals, [plain] * 3 + [counted] * 3, given=given * 2, **options)
+    assert [everything(b)[:2] for b in both] == [e[:2] for e in each]
+    assert {e[0] for e in each} >= {fg.Status.FEASIBLE}
+
+
+@pytest.mark.parametrize("verb", [fg.marginals, fg.minimize])
+def test_time_that_is_over_stops_every_frame(verb, rng):
+    n = 720
+    graph = fg.FactorGraph(code(n, rng)[0])
+    given = [{"cost": noisy(n, 1.5, rng)} for _ in range(9)]
+    late = quietly(verb, graph, given=given, method="bp", stop="feasible", time_limit=0.0, damping=0.0)
+    assert [(a.status, a.iterations) for a in late] == [(fg.Status.TIME_LIMIT, 1)] * 9
+
+
+def test_a_word_that_no_other_can_beat_is_proved(rng):
+    """Each bit as its own cost has it: nothing is lost against single variables. A frame with errors is no proof."""
+    n = 720
+    graph = fg.FactorGraph(code(n, rng)[0])
+    clean = np.stack([np.zeros(n), rng.uniform(0.5, 3.0, n)], axis=-1)
+    tied = clean * (rng.random(n) < 0.5)[:, None]
+    found = fg.minimize(graph, given=[{"cost": c} for c in (clean, noisy(n, 0.7, rng), tied)], stop="feasible")
+    assert [a.status for a in found] == [fg.Status.OPTIMAL, fg.Status.FEASIBLE, fg.Status.OPTIMAL]
+    assert found[0].energy == found[0].lower_bound == found[2].energy == 0.0
+    assert found[1].lower_bound < found[1].energy
+
+
+def test_bounds_without_messages_are_those_of_messages_that_say_nothing(rng):
+    bound = bind_cases([case_of(830_000 + i, forest=False, kinds=FORBIDDING) for i in range(30)], rng)
+    passing = Passing(bound.union.layout, bound.numbers, minimize=True)
+    passing.to_variable = rng.normal(size=passing.message_size)
+    none = passing.lower_bounds((0.0,))
+    passing.to_variable[:] = 0.0
+    for mine, theirs in zip(none, passing.lower_bounds((1.0,))):
+        np.testing.assert_array_equal(mine, theirs)

@@ -40,7 +40,20 @@ def chains(count=300, states=9, seed=0):
     return found
 
 
+def code(n=600, seed=0):
+    """Frames of a code, told as costs of its bits."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(np.repeat(np.arange(n), 3)).reshape(-1, 6)
+    y = fg.output("y", shape=n, n_states=2)
+    members = rows[[len(set(row)) == 6 for row in rows.tolist()]]
+    energies = [np.stack([np.zeros(n), rng.normal(2.6, 2.3, n)], -1) for _ in range(30)]
+    return [fg.FactorGraph([fg.Table([y], energies=e), fg.Parity(y, members=members)]) for e in energies]
+
+
+STOP = {"method": "bp", "stop": "feasible", "max_iterations": 30}
 WORK = {
+    "frames": (fg.marginals, code(), STOP),
+    "frames, flooding": (fg.minimize, code(), {**STOP, "schedule": "flooding", "damping": 0.1}),
     "grid of two states": (fg.marginals, grid(), {"method": "bp", "max_iterations": 30}),
     "flooding": (fg.marginals, grid(), {"method": "bp", "schedule": "flooding", "damping": 0.3, "max_iterations": 30}),
     "minimum": (fg.minimize, grid(), {"method": "bp", "max_iterations": 30}),
