@@ -277,8 +277,8 @@ CHOICES = (READ_I8, READ_I8, READ_U1, READ_I8, READ_I8, READ_I8)
 )  # fmt: skip
 def decode_trees(  # type: ignore[no-untyped-def]
     contracts, settle, x, y, place, size, component, loop_start, loop, operator, leaf_at, number,
-    part, part_first, part_stop, tickets, space, work, counter, largest, value, scale, ways, axis_start, axis_variable, axis_kept, axis_x,
-    axis_y, states, state,
+    part, part_first, part_stop, tickets, space, work, counter, largest, value, scale, ways,
+    axis_start, axis_variable, axis_kept, axis_x, axis_y, states, state,
 ):  # fmt: skip
     """Up in energies, then states of least energy for the variables that nodes of operator 0 take out, (V,)."""
     leaves = len(leaf_at)
@@ -358,8 +358,8 @@ def take_entry(axis_variable, axis_kept, states, state, low, high, entry):  # ty
 )  # fmt: skip
 def draw_trees(  # type: ignore[no-untyped-def]
     contracts, settle, x, y, place, size, component, loop_start, loop, operator, leaf_at, number,
-    part, part_first, part_stop, tickets, space, work, counter, largest, value, scale, ways, axis_start, axis_variable, axis_kept, axis_x,
-    axis_y, states, state, uniform, kind, second,
+    part, part_first, part_stop, tickets, space, work, counter, largest, value, scale, ways,
+    axis_start, axis_variable, axis_kept, axis_x, axis_y, states, state, uniform, kind, second,
 ):  # fmt: skip
     """Up, then draws down the tree: `state` (draws * V,) from `uniform` (draws * N,), numbers in [0, 1).
 

@@ -3,62 +3,51 @@
 To add one: write `inference/<name>.py` with a `METHOD`, and add it to `METHODS`; the conformance tests find it there.
 """
 
-import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from factorgraph_ebm.arrays import I64, Bool
-from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.arrays import I64, Bool, Compiled
 from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.inference.bp import METHOD as BP
 from factorgraph_ebm.inference.enumerate import METHOD as ENUMERATE
 from factorgraph_ebm.inference.enumerate import entries
 from factorgraph_ebm.inference.icm import METHOD as ICM
 from factorgraph_ebm.inference.junction_tree import METHOD as JUNCTION_TREE
-from factorgraph_ebm.inference.junction_tree import predict
 from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked
 
 METHODS: Mapping[str, Method] = {"bp": BP, "enumerate": ENUMERATE, "icm": ICM, "junction_tree": JUNCTION_TREE}
 
-SMALL = 1 << 12
-'entries of all joint tables up to which "auto" enumerates what is not a forest: not worth compiling anything for'
-PATIENCE = 10.0
-'seconds that an exact answer may be predicted to take where no time_limit= says otherwise'
+SMALL = 1 << 18
+'entries of all joint tables up to which "auto" enumerates what is not a forest'
 
 
 Listing: TypeAlias = Literal["sample", "k_best"]
 "the questions that only exact methods answer: the names of their entries in `Method`"
 
 
-def choose(union: Union, minimize: bool, options: Mapping[str, Any], seconds: float = np.inf) -> tuple[Method, str]:
-    """The method for `auto`, and why: messages on forests, else what is exact within `seconds`, else messages."""
-    compiled = union.compiled
+def choose(compiled: Compiled, minimize: bool, options: Collection[str]) -> tuple[Method, str]:
+    """The method for `auto`, and why: messages where they are exact, enumeration where that is small, else messages."""
     exact = compiled.sample_exact if minimize else compiled.sample_forest
     if exact.all():
         return BP, "a forest, in one sweep up and down"
     why = "what is summed cannot go first" if minimize and compiled.sample_forest.all() else "not a forest"
-    if not set(options) <= set(JUNCTION_TREE.options):
+    if not set(options) <= set(ENUMERATE.options):
         return BP, f"{why}, and its options are given"
     total = entries(compiled)[1]
-    if total <= SMALL and not options:
+    if total <= SMALL:
         return ENUMERATE, f"{why}, and all its joint tables have {total:,.0f} entries"
-    cost = predict(union, minimize=minimize, **options)
-    if not cost.fits:
-        return BP, f"{why}, and {cost} do not fit"
-    limit = min(PATIENCE, seconds)
-    if cost.seconds <= limit:
-        return JUNCTION_TREE, f"{why}, of small width: {cost}"
-    return BP, f"{why}, and {cost} would take longer than {limit:.3g} s"
+    size = f"{total:,.0f}" if total < 1e15 else f"{total:.0e}"
+    return BP, f"{why}, and joint tables of {size} entries are too many to enumerate"
 
 
 def check_options(name: str, options: Mapping[str, Any], question: Listing | None = None) -> None:
     """Raise MethodError for an unknown method, or for an option that it does not have (Q1)."""
     if name != "auto" and name not in METHODS:
         raise MethodError(f'there is no method "{name}".{did_you_mean(name, ["auto", *METHODS])}')
-    # "auto" passes options on to the first that has them.
-    known: Mapping[str, Any] = {**BP.options, **JUNCTION_TREE.options}
+    # "auto" passes options on; of the methods that minimise and sum, only message passing has any.
+    known: Mapping[str, Any] = BP.options
     if name != "auto":
         known = METHODS[name].options
     elif question is not None:
@@ -79,10 +68,7 @@ def run(name: str, problem: Problem, options: Mapping[str, Any]) -> Answer:
     ------
     MethodError : the method cannot answer this question.
     """
-    if name == "auto":
-        method, _ = choose(problem.union, problem.minimize, options, problem.deadline - time.monotonic())
-    else:
-        method = METHODS[name]
+    method = choose(problem.compiled, problem.minimize, options)[0] if name == "auto" else METHODS[name]
     solve = method.best if problem.minimize else method.marginals
     if solve is None:
         able = [m for m in METHODS.values() if (m.best if problem.minimize else m.marginals) is not None]

@@ -78,7 +78,7 @@ class Trees:
         self._second = 0
         if semiring.kind == engine.TIES:
             number = self.filled.number
-            self._second = max(len(number), int(tree.room.max(initial=0)))
+            self._second = max(len(number), int(tree.room.max(initial=0)), 4 * self._largest)
             doubled = np.zeros(self._second + len(number))
             doubled[: len(number)] = number
             self.filled = self.filled._replace(number=doubled)

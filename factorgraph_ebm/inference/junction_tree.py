@@ -6,8 +6,8 @@ S. L. Lauritzen and D. J. Spiegelhalter, "Local computations with probabilities 
 Statistical Society B 50(2), 1988; in the binary form of `compiler.contraction`. What it takes is exponential in the
 width of the order of elimination and linear in the number of variables, and it is known before it is spent.
 
-Sums run in weights, which lose nothing as long as the numbers of one table lie within 2^500 of each other; a sample in
-which they do not is summed again in energies.
+Sums run in weights, which lose nothing as long as the numbers of one table lie within 2^500 of each other; components
+in which they do not are summed again in energies.
 """
 
 from __future__ import annotations

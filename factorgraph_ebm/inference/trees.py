@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, INTEGER, NOTHING, READ_F8, READ_U8, REAL, kernel
+from factorgraph_ebm._jit import F8, INTEGER, NOTHING, READ_F8, READ_U8, kernel
 from factorgraph_ebm.arrays import F64, I64, U8, Compiled, Numbers
 from factorgraph_ebm.compiler.contraction import Leaves, Tree, grow_tree
 from factorgraph_ebm.compiler.elimination import Elimination, find_order
@@ -76,7 +76,7 @@ def shape_of(union: Union) -> Shape:
 
 def _find_shape(union: Union) -> Shape:
     compiled = union.compiled
-    states: I64 = np.diff(compiled.variable_start.astype(np.int64))
+    states = np.diff(compiled.variable_start.astype(np.int64)).astype(np.int64)
     choices = np.flatnonzero(states > 1)
     start, variable, stride = [np.arange(len(choices))], [choices], [np.ones(len(choices), np.int64)]
     sources = [Source(-1, 0, True)]
@@ -112,7 +112,8 @@ def _find_shape(union: Union) -> Shape:
     tree = grow_tree(leaves, states, order, stage) if fits else None
     return Shape(
         leaves, tuple(sources), states, elimination, tree, table_size, soft,
-        compiled.variable_sample[first].astype(np.int64), component[leaves.variable[leaves.start[:-1]]], *_leaf_loops(leaves, states),
+        compiled.variable_sample[first].astype(np.int64), component[leaves.variable[leaves.start[:-1]]],
+        *_leaf_loops(leaves, states),
     )  # fmt: skip
 
 
@@ -149,21 +150,21 @@ class Filled(NamedTuple):
 
 
 FAINTEST = 346.0
-"nats: exp of less is below 2^-500, and a product of two such weights may be 0 where nothing is forbidden"
+"nats: exp of more is beyond 2^500 or below 2^-500, and a product of two such weights is no number any more"
 
 
-@kernel(NOTHING, READ_F8, REAL, F8, INTEGER)
-def weigh_from(energy, least, weight, first):  # type: ignore[no-untyped-def]
-    """exp(least - energy), NaN where that is not forbidden and yet too small."""
+@kernel(NOTHING, READ_F8, F8, INTEGER)
+def weigh_from(energy, weight, first):  # type: ignore[no-untyped-def]
+    """exp(-energy) from weight[first] on, NaN where that is not forbidden and yet too small or too large."""
     for i in range(len(energy)):
-        e = energy[i] - least
-        w = exp_minus(min(e, FAINTEST))
-        weight[first + i] = 0.0 if e == np.inf else (w if e < FAINTEST else np.nan)
+        e = energy[i]
+        w = exp_minus(max(min(e, FAINTEST), -FAINTEST))
+        weight[first + i] = 0.0 if e == np.inf else (w if abs(e) < FAINTEST else np.nan)
 
 
 @kernel(NOTHING, READ_F8, READ_U8, F8, F8)
 def weigh_rows(energy, start, weight, least):  # type: ignore[no-untyped-def]
-    """The same for the rows of all variables from weight[1] on, each less its least, which is written."""
+    """The same for the rows of all variables, from weight[1] on, each less its least, which is written."""
     for v in range(len(least)):
         low = np.inf
         for i in range(start[v], start[v + 1]):
@@ -183,7 +184,7 @@ class _Span(NamedTuple):
 
 
 def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled:
-    """The numbers of all leaves: energies, or weights less the least energy of each source."""
+    """The numbers of all leaves: energies, or weights, those of single variables less their least energies."""
     compiled = union.compiled
     start = compiled.variable_start.astype(np.int64)
     sizes = np.diff(start)
@@ -210,9 +211,8 @@ def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled
         taken += np.bincount(shape.leaf_component[: np.count_nonzero(sizes > 1)], least[sizes > 1], len(taken))
     else:
         number[1 : 1 + len(numbers.unary)] = numbers.unary
-    base = {}
     for span, first in of_span.items():
-        base[span] = _copy(numbers.store[span.low : span.high], number, first, weigh=weigh)
+        _copy(numbers.store[span.low : span.high], number, first, weigh=weigh)
     at = [1 + start[:-1][sizes > 1]]
     for source in shape.sources[1:]:
         fields = run_of(compiled, source.run)
@@ -220,15 +220,11 @@ def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled
             places = _numbers_of(compiled, fields)
             span = next(s for s in spans if s.low <= places[0] < s.high)
             at.append(places + (of_span[span] - span.low))
-            low = base[span]
         else:
             table = tables[source.run]
-            low = _copy(table.ravel(), number, of_table[source.run], weigh=weigh)
+            _copy(table.ravel(), number, of_table[source.run], weigh=weigh)
             step = table[0].size if len(table) > 1 else 0
             at.append(of_table[source.run] + step * np.arange(fields.size))
-        if low:
-            component = shape.leaf_component[source.leaf : source.leaf + fields.size]
-            taken += low * np.bincount(component, minlength=len(taken))
     for r in range(len(union.layout.kinds)):
         fields = run_of(compiled, r)
         if fields.size and max(fields.states) == 1:
@@ -237,15 +233,12 @@ def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled
     return Filled(np.concatenate(at), number, constant, taken)
 
 
-def _copy(energy: F64, number: F64, first: int, *, weigh: bool) -> float:
-    """Write energies or weights from `first` on; return the energy that was taken off."""
-    if not weigh:
+def _copy(energy: F64, number: F64, first: int, *, weigh: bool) -> None:
+    """Write energies, or weights, from `first` on."""
+    if weigh:
+        weigh_from(energy, number, first)
+    else:
         number[first : first + len(energy)] = energy
-        return 0.0
-    low = float(energy.min(initial=np.inf))
-    low = low if low < np.inf else 0.0
-    weigh_from(np.ascontiguousarray(energy), low, number, first)
-    return low
 
 
 def _dense(union: Union, numbers: Numbers, run: int) -> F64:

@@ -12,6 +12,7 @@ from factorgraph_ebm.compiler.union import compile_union
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.inference import METHODS, check_options, choose
 from factorgraph_ebm.inference.enumerate import entries
+from factorgraph_ebm.inference.junction_tree import predict
 from factorgraph_ebm.questions.asking import Asked, Evidence, Graphs, asked_cells, read_beta, read_evidence, samples_of
 
 
@@ -75,10 +76,12 @@ def plan(
     compiled = union.compiled
     minimizing = question == "minimize"
     exact = bool((compiled.sample_exact if minimizing else compiled.sample_forest).all())
-    chosen, reason = choose(union, minimizing, options)
+    chosen, reason = choose(compiled, minimizing, options)
     if method != "auto":
         chosen, reason = METHODS[method], "as was asked for"
         if method == "enumerate":
             reason = f"as was asked for: tables of {entries(compiled)[1]:,.0f} entries in all"
+        elif method == "junction_tree":
+            reason = f"as was asked for: {predict(union, minimize=minimizing, **options)}"
     proves = chosen.name in ("enumerate", "junction_tree") or (chosen.name == "bp" and exact)
     return Plan(chosen.name, reason, proves)

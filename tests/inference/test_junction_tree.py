@@ -1,0 +1,153 @@
+"""The tree of contractions beyond what the conformance suites ask of every method."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal as assert_same
+
+import factorgraph_ebm as fg
+from factorgraph_ebm.inference import contracting
+from factorgraph_ebm.inference.trees import shape_of
+
+
+def thin_grid(rng: np.random.Generator, shape: tuple[int, int], k: int, scale: float = 1.0) -> fg.FactorGraph:
+    h, w = shape
+    y = fg.output("y", shape=shape, n_states=k)
+    return fg.FactorGraph(
+        [
+            fg.Table([y], energies=scale * rng.normal(size=(h, w, k)), name="unary"),
+            fg.Table([y[1:], y[:-1]], energies=scale * rng.normal(size=(h - 1, w, k, k)), name="down"),
+            fg.Table([y[:, 1:], y[:, :-1]], energies=scale * rng.normal(size=(h, w - 1, k, k)), name="across"),
+        ]
+    )
+
+
+def columns_of(graph: fg.FactorGraph, h: int, w: int, k: int) -> tuple[list, list]:
+    """Energies of the configurations of each column, and of those of each two neighbouring columns."""
+    unary, down, across = (np.asarray(graph.factor(name).table()) for name in ("unary", "down", "across"))
+    states = np.indices((k,) * h).reshape(h, -1)
+    rows = np.arange(h)[:, None]
+    own = [
+        unary[:, c][rows, states].sum(axis=0)
+        + down[:, c][rows[:-1], states[1:], states[:-1]].sum(axis=0)
+        for c in range(w)
+    ]  # fmt: skip
+    right, left = states[:, :, None], states[:, None, :]
+    both = [across[:, c][rows[:, :, None], right, left].sum(axis=0) for c in range(w - 1)]
+    return own, both
+
+
+@pytest.mark.parametrize("scale", [1.0, 2000.0])
+def test_a_thin_grid_is_summed_as_by_columns(scale):
+    h, w, k = 4, 9, 3
+    graph = thin_grid(np.random.default_rng(0), (h, w), k, scale)
+    own, both = columns_of(graph, h, w, k)
+    row, least = -own[0], own[0]
+    for c in range(1, w):
+        joint = row[None, :] - both[c - 1]
+        high = joint.max(axis=1)
+        row = high + np.log(np.exp(joint - high[:, None]).sum(axis=1)) - own[c]
+        least = (least[None, :] + both[c - 1]).min(axis=1) + own[c]
+    expected = row.max() + np.log(np.exp(row - row.max()).sum())
+    belief = fg.marginals(graph, method="junction_tree")
+    best = fg.minimize(graph, method="junction_tree")
+    assert belief.exact and best.status == "optimal"
+    np.testing.assert_allclose(belief.log_partition, expected, rtol=1e-12)
+    np.testing.assert_allclose(best.energy, least.min(), rtol=1e-12)
+    shares = np.exp(row - row.max())
+    shares = (shares / shares.sum()).reshape((k,) * h)
+    for i in range(h):
+        last = shares.sum(axis=tuple(j for j in range(h) if j != i))
+        np.testing.assert_allclose(belief["y"][i, -1], last, atol=1e-11)
+
+
+def test_parts_of_one_component_give_the_same_whoever_runs_them(monkeypatch):
+    graph = thin_grid(np.random.default_rng(1), (5, 12), 2)
+    whole = fg.marginals(graph, method="junction_tree"), fg.minimize(graph, method="junction_tree")
+    monkeypatch.setattr(contracting, "LARGE", 1)
+    monkeypatch.setattr(contracting, "ENOUGH", 0)
+    monkeypatch.setattr(contracting, "SLICE", 500)
+    for threads in (1, 2, 5):
+        belief = fg.marginals(graph, method="junction_tree", threads=threads)
+        best = fg.minimize(graph, method="junction_tree", threads=threads)
+        assert_same(belief["y"], whole[0]["y"])
+        assert_same(best["y"], whole[1]["y"])
+        np.testing.assert_allclose(belief.log_partition, whole[0].log_partition, rtol=1e-14)
+        for name in ("unary", "down"):
+            assert_same(belief.factor_marginals[name], whole[0].factor_marginals[name])
+    drawn = fg.sample(graph, 50, rng=0, method="junction_tree", threads=2)["y"]
+    monkeypatch.undo()
+    assert_same(drawn, fg.sample(graph, 50, rng=0, method="junction_tree")["y"])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6))
+def test_a_list_is_answered_as_one_by_one(seed):
+    rng = np.random.default_rng(seed)
+    shapes = rng.integers(2, 5, size=(5, 2)).tolist()
+    graphs = [thin_grid(rng, (h, w), 2, float(rng.choice([1.0, 900.0]))) for h, w in shapes]
+    for alone, among in zip(graphs, fg.marginals(graphs, method="junction_tree")):
+        belief = fg.marginals(alone, method="junction_tree")
+        assert_same(belief["y"], among["y"])
+        assert belief.log_partition == among.log_partition
+
+
+def test_evidence_that_contradicts_itself_loses_no_digit():
+    y = fg.output("y", shape=(2, 60), n_states=2)
+    far = np.zeros((2, 60, 2))
+    far[0, 0, 1] = far[1, -1, 0] = 1e4
+    graph = fg.FactorGraph(
+        [
+            fg.Table([y], energies=far),
+            fg.Potts([y[:, 1:], y[:, :-1]], penalty=300.0),
+            fg.Potts([y[1:], y[:-1]], penalty=1.0),
+        ]
+    )
+    belief = fg.marginals(graph, method="junction_tree")
+    found = fg.minimize(graph, method="junction_tree")
+    assert np.isfinite(belief.log_partition) and belief["y"].sum() == pytest.approx(120.0)
+    # -log Z lies below the least energy by at most the log of the number of assignments.
+    assert found.energy - 120 * np.log(2.0) <= -belief.log_partition <= found.energy
+
+
+def test_what_is_too_wide_is_refused_before_anything_is_made():
+    y = fg.output("y", shape=(60, 60), n_states=3)
+    graph = fg.FactorGraph([fg.Potts([y[1:], y[:-1]], penalty=1.0), fg.Potts([y[:, 1:], y[:, :-1]], penalty=1.0)])
+    with pytest.raises(fg.WidthTooLargeError, match='write method="bp"'):
+        fg.minimize(graph, method="junction_tree")
+    small = thin_grid(np.random.default_rng(0), (4, 4), 2)
+    with pytest.raises(fg.WidthTooLargeError, match="bytes"):
+        fg.marginals(small, method="junction_tree", max_bytes=100)
+    assert fg.marginals(small, method="junction_tree", max_bytes=10**6).exact
+    with pytest.raises(fg.MethodError, match="max_bytes= is a number of bytes"):
+        fg.marginals(small, method="junction_tree", max_bytes=0)
+
+
+def test_a_plan_says_what_it_takes():
+    graph = thin_grid(np.random.default_rng(0), (4, 6), 2)
+    said = str(fg.plan(graph, "marginals", method="junction_tree"))
+    assert said.startswith("junction_tree (exact): as was asked for") and "bytes" in said
+
+
+def test_the_tree_of_a_union_is_grown_once():
+    graph = thin_grid(np.random.default_rng(0), (3, 4), 2)
+    first = fg.marginals(graph, method="junction_tree")
+    second = fg.minimize(graph, method="junction_tree")
+    unions = [r._answered.problem.union for r in (first, second)]
+    assert shape_of(unions[0]) is shape_of(unions[1])
+
+
+def test_sums_inside_a_minimisation_go_first():
+    rng = np.random.default_rng(3)
+    y, z = fg.output("y", shape=4, n_states=2), fg.latent("z", shape=4, n_states=3)
+    graph = fg.FactorGraph(
+        [
+            fg.Table([y[:, None], z[None, :]], energies=rng.normal(size=(4, 4, 2, 3))),
+            fg.Table([y[1:], y[:-1]], energies=rng.normal(size=(3, 2, 2))),
+        ]
+    )
+    by_tree = fg.minimize(graph, method="junction_tree", latent="marginalize", beta=0.7)
+    by_table = fg.minimize(graph, method="enumerate", latent="marginalize", beta=0.7)
+    assert_same(by_tree["y"], by_table["y"])
+    np.testing.assert_allclose(by_tree.energy, by_table.energy, rtol=1e-12)
