@@ -155,9 +155,11 @@ class Trees:
             value, scale = call(stretches, UP, spaces)
             self.scale[c] = scale[-1] if self._second else self.scale[c] + scale.sum()
             self.value[c] = value[-1]
-            if not np.isfinite(value).all():
-                self.value[c] = value[~np.isfinite(value)][0]
+            if not (scale > -np.inf).all():  # digits were lost, or everything is forbidden
+                self.value[c] = self.scale[c]
                 return
+        if not -np.inf < self.value[c] < np.inf:
+            return
         for stretches in calls[::-1] if ways & DOWN else []:
             value, _ = call(stretches, DOWN, spaces)
             if np.isnan(value).any():

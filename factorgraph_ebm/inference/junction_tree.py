@@ -76,6 +76,11 @@ class _Joint:
     def __call__(self, run: int) -> F64:
         shape = self.trees.shape
         fields = run_of(self.problem.compiled, run)
+        if run in shape.chains:
+            raise MethodError(
+                f"marginals of {self.problem.union.layout.kinds[run]} factors over {fields.arity} variables are not "
+                'made by method "junction_tree", which reads them slot by slot.'
+            )
         out = np.zeros((fields.size, *fields.states))
         source = next((s for s in shape.sources if s.run == run), None)
         if source is None:  # no variable of it has a choice

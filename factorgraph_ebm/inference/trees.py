@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +19,16 @@ from factorgraph_ebm.arrays import F64, I64, U8, Compiled, Numbers
 from factorgraph_ebm.compiler.contraction import Leaves, Tree, grow_tree
 from factorgraph_ebm.compiler.elimination import Elimination, find_order
 from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.factors import STRUCTURES
 from factorgraph_ebm.factors.elementary import exp_minus
-from factorgraph_ebm.inference.tables import Run, run_of, run_tables, scope_of
+from factorgraph_ebm.graph.automaton import Automaton
+from factorgraph_ebm.graph.table_map import c_strides
+from factorgraph_ebm.inference.tables import Run, number_rows, run_of, run_tables, scope_of
 
 LARGEST = 2.0**27
 "entries of a table over the variables that are joined when one is eliminated, above which a tree is given up"
+SMALL_TABLE = 1 << 10
+"entries up to which the table of a structure is made: it has joint marginals, which a chain has not"
 WIDEST_TABLE = 1 << 22
 "entries of the table of a structure that has no table of its own, above which none is made"
 
@@ -36,6 +42,8 @@ class Source(NamedTuple):
     "first of the leaves; one for each factor, or for each variable that has a choice"
     table: bool
     "numbers lie in the store as declared; otherwise tables are made when numbers are bound"
+    step: int = -1
+    "slot that is read in a chain; -1: the whole factor"
 
 
 class Shape(NamedTuple):
@@ -56,6 +64,8 @@ class Shape(NamedTuple):
     "(C,) of each component of the tree"
     leaf_component: I64
     "(L,)"
+    chains: Mapping[int, Automaton]
+    "by the runs whose factors are chains"
     leaf_loop_start: I64
     leaf_loop: I64
     "of each leaf, for reading its numbers in C order"
@@ -74,33 +84,100 @@ def shape_of(union: Union) -> Shape:
     return _kept[key]
 
 
+class _Gathering:
+    """Leaves, and variables with helpers, as they are found."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        self.compiled = compiled
+        states = np.diff(compiled.variable_start.astype(np.int64))
+        self.states: list[I64] = [states.astype(np.int64)]
+        self.soft: list[U8] = [compiled.variable_soft]
+        self.sample: list[I64] = [compiled.variable_sample.astype(np.int64)]
+        self.sources: list[Source] = []
+        self.chains: dict[int, Automaton] = {}
+        self.table_size = self.widest = 0
+        self._start: list[I64] = []
+        self._variable: list[I64] = []
+        self._stride: list[I64] = []
+        self._leaves = self._slots = 0
+        self._variables = len(states)
+
+    def add(self, source: Source, scope: I64, strides: I64) -> None:
+        """Leaves over variables (axes, n) of some choice, with strides (axes,)."""
+        axes, n = scope.shape
+        self.sources.append(source._replace(leaf=self._leaves))
+        self._start.append(self._slots + axes * np.arange(n))
+        self._variable.append(np.ascontiguousarray(scope.T).ravel())
+        self._stride.append(np.tile(strides, n))
+        self._leaves += n
+        self._slots += axes * n
+
+    def add_chain(self, run: int, fields: Run, automaton: Automaton) -> None:
+        """A leaf for each slot, and helper variables between them."""
+        self.chains[run] = automaton
+        scope = scope_of(self.compiled, fields)
+        # A helper is summed where any variable of its factor is: of all its states one is left then.
+        soft = self.compiled.variable_soft[scope].max(axis=0)
+        before: I64 | None = None
+        for s, step in enumerate(automaton.steps):
+            last = s == len(automaton.steps) - 1
+            after: I64 | None = None
+            if not last and len(automaton.steps[s + 1]) > 1:
+                after = self._variables + np.arange(fields.size)
+                self._variables += fields.size
+                self.states.append(np.full(fields.size, len(automaton.steps[s + 1])))
+                self.soft.append(soft)
+                self.sample.append(self.compiled.variable_sample[scope[0]].astype(np.int64))
+            axes = [before, scope[s] if step.shape[1] > 1 else None, after]
+            shape = step_shape(automaton, s)
+            kept = [i for i, axis in enumerate(axes) if axis is not None]
+            stride = np.array(c_strides(shape), np.int64)[kept]
+            self.add(Source(run, 0, False, s), np.stack([a for a in axes if a is not None]), stride)
+            self.table_size += math.prod(shape)
+            before = after
+
+    def leaves(self) -> Leaves:
+        start = np.append(np.concatenate(self._start), self._slots)
+        return Leaves(start.astype(np.int64), np.concatenate(self._variable), np.concatenate(self._stride))
+
+
+def step_shape(automaton: Automaton, s: int) -> tuple[int, ...]:
+    """States before a slot, of its variable, and after it, but for the last slot."""
+    step = automaton.steps[s]
+    return step.shape if s == len(automaton.steps) - 1 else (*step.shape, len(automaton.steps[s + 1]))
+
+
+def _chain_of(compiled: Compiled, kind: str, fields: Run) -> Automaton | None:
+    """How to read the factors of a run slot by slot, where that is smaller than a table."""
+    if math.prod(fields.states) <= SMALL_TABLE:
+        return None
+    found = STRUCTURES[kind].automaton(fields.states, compiled.constants[fields.constant :])
+    if found is None or found.entries >= math.prod(fields.states):
+        return None
+    bare = any(max(step_shape(found, s)) == 1 for s in range(fields.arity))
+    return None if bare else found
+
+
 def _find_shape(union: Union) -> Shape:
     compiled = union.compiled
-    states = np.diff(compiled.variable_start.astype(np.int64)).astype(np.int64)
-    choices = np.flatnonzero(states > 1)
-    start, variable, stride = [np.arange(len(choices))], [choices], [np.ones(len(choices), np.int64)]
-    sources = [Source(-1, 0, True)]
-    n_leaves, n_slots = len(choices), len(choices)
-    table_size, widest = 0, 0
+    found = _Gathering(compiled)
+    choices = np.flatnonzero(found.states[0] > 1)
+    found.add(Source(-1, 0, True), choices[None], np.ones(1, np.int64))
     for r, kind in enumerate(union.layout.kinds):
         fields = run_of(compiled, r)
         kept = [s for s, k in enumerate(fields.states) if k > 1]
         if not kept or not fields.size:
             continue
-        scope = scope_of(compiled, fields)[kept]
         if kind != "Table":
-            widest = max(widest, math.prod(fields.states))
-            table_size += math.prod(fields.states) * (1 if fields.shared >= 0 else fields.size)
-        sources.append(Source(r, n_leaves, kind == "Table"))
-        start.append(n_slots + len(kept) * np.arange(fields.size))
-        variable.append(np.ascontiguousarray(scope.T).ravel())
-        stride.append(np.tile(_strides(fields, kind)[kept], fields.size))
-        n_leaves += fields.size
-        n_slots += len(kept) * fields.size
-    leaves = Leaves(
-        np.append(np.concatenate(start), n_slots).astype(np.int64), np.concatenate(variable), np.concatenate(stride)
-    )
-    soft = compiled.variable_soft
+            chain = _chain_of(compiled, kind, fields)
+            if chain is not None:
+                found.add_chain(r, fields, chain)
+                continue
+            found.widest = max(found.widest, math.prod(fields.states))
+            found.table_size += math.prod(fields.states) * (1 if fields.shared >= 0 else fields.size)
+        found.add(Source(r, 0, kind == "Table"), scope_of(compiled, fields)[kept], _strides(fields, kind)[kept])
+    leaves = found.leaves()
+    states, soft, sample = np.concatenate(found.states), np.concatenate(found.soft), np.concatenate(found.sample)
     stage: U8 = (soft == 0).astype(np.uint8)
     elimination = find_order(leaves.start, leaves.variable, states, stage, limit=LARGEST)
     order = elimination.order[states[elimination.order] > 1]
@@ -108,12 +185,11 @@ def _find_shape(union: Union) -> Shape:
     label = np.repeat(np.arange(len(elimination.start) - 1), np.diff(elimination.start))
     component[order] = np.unique(label[states[elimination.order] > 1], return_inverse=True)[1]
     first = order[np.flatnonzero(np.diff(component[order], prepend=-1))]
-    fits = bool(np.isfinite(elimination.entries).all()) and widest <= WIDEST_TABLE
+    fits = bool(np.isfinite(elimination.entries).all()) and found.widest <= WIDEST_TABLE
     tree = grow_tree(leaves, states, order, stage) if fits else None
     return Shape(
-        leaves, tuple(sources), states, elimination, tree, table_size, soft,
-        compiled.variable_sample[first].astype(np.int64), component[leaves.variable[leaves.start[:-1]]],
-        *_leaf_loops(leaves, states),
+        leaves, tuple(found.sources), states, elimination, tree, found.table_size, soft, sample[first],
+        component[leaves.variable[leaves.start[:-1]]], found.chains, *_leaf_loops(leaves, states),
     )  # fmt: skip
 
 
@@ -192,7 +268,7 @@ def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled
     taken = np.zeros(len(shape.sample))
     certain = np.flatnonzero(sizes == 1)
     np.add.at(constant, compiled.variable_sample[certain], numbers.unary[start[certain]])
-    tables = {s.run: _dense(union, numbers, s.run) for s in shape.sources if not s.table}
+    tables = {(s.run, s.step): _made(union, shape, numbers, s) for s in shape.sources if not s.table}
     spans = _spans(union, shape)
     room = 1 + len(numbers.unary)
     of_span = {}
@@ -200,8 +276,8 @@ def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled
         of_span[span] = room
         room += span.high - span.low
     of_table = {}
-    for run, table in tables.items():
-        of_table[run] = room
+    for key, table in tables.items():
+        of_table[key] = room
         room += table.size
     number = np.empty(room)
     number[0] = 1.0 if weigh else 0.0
@@ -221,10 +297,10 @@ def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled
             span = next(s for s in spans if s.low <= places[0] < s.high)
             at.append(places + (of_span[span] - span.low))
         else:
-            table = tables[source.run]
-            _copy(table.ravel(), number, of_table[source.run], weigh=weigh)
-            step = table[0].size if len(table) > 1 else 0
-            at.append(of_table[source.run] + step * np.arange(fields.size))
+            key = source.run, source.step
+            _copy(tables[key].ravel(), number, of_table[key], weigh=weigh)
+            size = tables[key][0].size if len(tables[key]) > 1 else 0
+            at.append(of_table[key] + size * np.arange(fields.size))
     for r in range(len(union.layout.kinds)):
         fields = run_of(compiled, r)
         if fields.size and max(fields.states) == 1:
@@ -241,11 +317,23 @@ def _copy(energy: F64, number: F64, first: int, *, weigh: bool) -> None:
         number[first : first + len(energy)] = energy
 
 
-def _dense(union: Union, numbers: Numbers, run: int) -> F64:
-    """Tables of the factors of a run, one row where all are the same."""
-    fields = run_of(union.compiled, run)
-    rows = np.zeros(1, np.int64) if fields.shared >= 0 else None
-    return np.ascontiguousarray(run_tables(union, numbers, run, rows))
+def _made(union: Union, shape: Shape, numbers: Numbers, source: Source) -> F64:
+    """Tables of the leaves of a source, (n, *states); one row where all are the same."""
+    compiled = union.compiled
+    fields = run_of(compiled, source.run)
+    alike = fields.shared >= 0
+    if source.step < 0:
+        return np.ascontiguousarray(run_tables(union, numbers, source.run, np.zeros(1, np.int64) if alike else None))
+    automaton = shape.chains[source.run]
+    step = automaton.steps[source.step]
+    if source.step < len(automaton.steps) - 1:
+        after = np.arange(len(automaton.steps[source.step + 1]))
+        return np.where(step[None, :, :, None] == after, 0.0, np.inf)
+    kind = union.layout.kinds[source.run]
+    number = _numbers_of(compiled, fields)[: 1 if alike else None]
+    rows = number_rows(compiled, numbers.store, kind, fields, number).reshape(len(number), -1)
+    ends = automaton.energies.entries(rows)
+    return np.where(step >= 0, ends[:, np.maximum(step, 0)], np.inf)
 
 
 def _numbers_of(compiled: Compiled, fields: Run) -> I64:

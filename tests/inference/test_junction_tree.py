@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal as assert_same
 
 import factorgraph_ebm as fg
-from factorgraph_ebm.inference import contracting
+from factorgraph_ebm.inference import contracting, trees
 from factorgraph_ebm.inference.trees import shape_of
 
 
@@ -151,3 +151,46 @@ def test_sums_inside_a_minimisation_go_first():
     by_table = fg.minimize(graph, method="enumerate", latent="marginalize", beta=0.7)
     assert_same(by_tree["y"], by_table["y"])
     np.testing.assert_allclose(by_tree.energy, by_table.energy, rtol=1e-12)
+
+
+def wide_graph(rng: np.random.Generator, n: int) -> fg.FactorGraph:
+    y = fg.output("y", shape=n, n_states=2)
+    return fg.FactorGraph(
+        [
+            fg.Table([y], energies=rng.normal(size=(n, 2))),
+            fg.Cardinality(y, energies=rng.normal(size=n + 1)),
+            fg.Parity(y[::2]),
+            fg.Or(y[::3]),
+            fg.Table([y[1:], y[:-1]], energies=rng.normal(size=(2, 2))),
+        ]
+    )
+
+
+def test_structures_over_many_variables_are_read_slot_by_slot(monkeypatch):
+    monkeypatch.setattr(trees, "SMALL_TABLE", 0)
+    for seed in range(3):
+        graph = wide_graph(np.random.default_rng(seed), 17)
+        by_tree, by_table = (fg.marginals(graph, method=m) for m in ("junction_tree", "enumerate"))
+        assert shape_of(by_tree._answered.problem.union).chains
+        np.testing.assert_allclose(by_tree.log_partition, by_table.log_partition, rtol=1e-12)
+        np.testing.assert_allclose(by_tree["y"], by_table["y"], atol=1e-12)
+        best = fg.minimize(graph, method="junction_tree")
+        assert best.energy == pytest.approx(fg.minimize(graph, method="enumerate").energy, rel=1e-12)
+        asked = graph["y"][:4]
+        soft = [
+            fg.minimize(graph, method=m, asked=asked, latent="marginalize") for m in ("junction_tree", "enumerate")
+        ]
+        assert soft[0].energy == pytest.approx(soft[1].energy, rel=1e-12)
+
+
+def test_two_hundred_variables_that_are_counted_and_checked():
+    graph = wide_graph(np.random.default_rng(0), 200)
+    belief = fg.marginals(graph, method="junction_tree")
+    best = fg.minimize(graph, method="junction_tree")
+    assert best.energy == pytest.approx(fg.energy(graph, best), rel=1e-12)
+    assert best["y"][::2].sum() % 2 == 0
+    drawn = fg.sample(graph, 20, rng=0, method="junction_tree")["y"]
+    assert (drawn[:, ::2].sum(axis=1) % 2 == 0).all()
+    assert best.energy - 200 * np.log(2.0) <= -belief.log_partition <= best.energy
+    with pytest.raises(fg.MethodError, match="too large"):
+        belief.factor_marginals[2]
