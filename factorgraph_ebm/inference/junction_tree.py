@@ -21,12 +21,15 @@ import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.compiler.contraction import Tree
+from factorgraph_ebm.compiler.layout import sizes
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import MethodError, WidthTooLargeError
 from factorgraph_ebm.inference.contracting import ENERGIES, EXCESS, TIES, WEIGHTS, Trees
-from factorgraph_ebm.inference.method import Answer, Method, Problem, Status
+from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked, Status
+from factorgraph_ebm.inference.ranked_trees import list_component
+from factorgraph_ebm.inference.ranking import Listed, places_of, rank_samples
 from factorgraph_ebm.inference.tables import run_of
-from factorgraph_ebm.inference.trees import LARGEST, Shape, shape_of
+from factorgraph_ebm.inference.trees import LARGEST, Shape, fill, shape_of
 
 DRAWN = 1 << 22
 "numbers drawn at once"
@@ -157,6 +160,26 @@ def sample(problem: Problem, n: int, rng: np.random.Generator, **options: Any) -
     return states
 
 
+def k_best(problem: Problem, k: int, asked: Bool, **options: Any) -> Ranked:
+    """Lists up the tree of what is asked for, after everything else was minimised; see `engine.ranked_trees`."""
+    compiled = problem.compiled
+    shape, tree = _tree_of(problem, options, ~asked)
+    filled = fill(problem.union, shape, problem.numbers, weigh=False)
+    place = places_of(compiled, asked)
+    certain = np.flatnonzero(sizes(compiled.variable_start) == 1)
+    parts: list[list[Listed]] = [[] for _ in compiled.sample_chunk]
+    order = np.argsort(compiled.variable_sample[certain], kind="stable")
+    count = np.bincount(compiled.variable_sample[certain], minlength=len(parts))
+    of_sample = np.split(certain[order], np.cumsum(count))
+    for sample, (ones, constant) in enumerate(zip(of_sample, filled.constant.tolist())):
+        allowed = np.array([constant]) if constant < np.inf else np.zeros(0)
+        ones = ones[np.argsort(place[ones])]
+        parts[sample].append(Listed(allowed, place[ones], np.zeros((len(allowed), len(ones)), np.int64)))
+    for c, sample in enumerate(shape.sample.tolist()):
+        parts[sample].append(list_component(problem, shape, tree, filled, c, k, place))
+    return rank_samples("junction_tree", parts, place, k)
+
+
 class Cost(NamedTuple):
     """What an exact answer takes."""
 
@@ -174,9 +197,9 @@ class Cost(NamedTuple):
         return f"{self.products:.3g} products over tables of at most {2**self.width:,.0f} entries, {self.bytes:,} bytes"
 
 
-def predict(union: Union, *, minimize: bool, max_bytes: int | None = None) -> Cost:
-    """The cost of an answer by a tree, from the structure alone."""
-    shape = shape_of(union)
+def predict(union: Union, *, minimize: bool, max_bytes: int | None = None, first: Bool | None = None) -> Cost:
+    """The cost of an answer by a tree, from the structure alone. `first`: as in `shape_of`."""
+    shape = shape_of(union, first)
     tree = shape.tree
     if tree is None:
         return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf, np.inf)
@@ -200,10 +223,10 @@ def _memory() -> int:
         return 1 << 32
 
 
-def _tree_of(problem: Problem, options: Mapping[str, Any]) -> tuple[Shape, Tree]:
+def _tree_of(problem: Problem, options: Mapping[str, Any], first: Bool | None = None) -> tuple[Shape, Tree]:
     """Raises WidthTooLargeError where tables of the tree would not fit."""
-    shape = shape_of(problem.union)
-    cost = predict(problem.union, minimize=problem.minimize, **options)
+    shape = shape_of(problem.union, first)
+    cost = predict(problem.union, minimize=problem.minimize, first=first, **options)
     if shape.tree is None or not cost.fits:
         raise WidthTooLargeError(
             f'method "junction_tree" would need {cost}, which do not fit. Give the value of some variables (given=), '
@@ -242,4 +265,5 @@ METHOD = Method(
     options={"max_bytes": None},
     check=check,
     sample=sample,
+    k_best=k_best,
 )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from factorgraph_ebm._jit import F8, INTEGER, NOTHING, READ_F8, READ_U8, kernel
-from factorgraph_ebm.arrays import F64, I64, U8, Compiled, Numbers
+from factorgraph_ebm.arrays import F64, I64, U8, Bool, Compiled, Numbers
 from factorgraph_ebm.compiler.contraction import Leaves, Tree, grow_tree
 from factorgraph_ebm.compiler.elimination import Elimination, find_order
 from factorgraph_ebm.compiler.union import Union
@@ -59,7 +59,7 @@ class Shape(NamedTuple):
     table_size: int
     "elements of tables that are made in the place of structures"
     soft: U8
-    "(variables,) 1 where it is summed out of a minimisation"
+    "(variables,) 1 where it is taken out before others"
     sample: I64
     "(C,) of each component of the tree"
     leaf_component: I64
@@ -71,27 +71,32 @@ class Shape(NamedTuple):
     "of each leaf, for reading its numbers in C order"
 
 
-_kept: dict[int, Shape] = {}
-"by the identity of an array of a compiled union, for as long as it lives"
+_kept: dict[tuple[int, bytes], Shape] = {}
+"by the identity of an array of a compiled union, for as long as it lives, and by what goes first"
 
 
-def shape_of(union: Union) -> Shape:
-    """The leaves and the tree of a union, made once."""
-    key = id(union.compiled.variable_start)
+def shape_of(union: Union, first: Bool | None = None) -> Shape:
+    """The leaves and the tree of a union, made once.
+
+    `first` (V,): variables that are taken out before others; None: those that are summed out of a minimisation.
+    """
+    owner = union.compiled.variable_start
+    key = id(owner), b"" if first is None else np.packbits(first).tobytes()
     if key not in _kept:
-        _kept[key] = _find_shape(union)
-        weakref.finalize(union.compiled.variable_start, _kept.pop, key, None)
+        soft = union.compiled.variable_soft if first is None else first.astype(np.uint8)
+        _kept[key] = _find_shape(union, soft)
+        weakref.finalize(owner, _kept.pop, key, None)
     return _kept[key]
 
 
 class _Gathering:
     """Leaves, and variables with helpers, as they are found."""
 
-    def __init__(self, compiled: Compiled) -> None:
+    def __init__(self, compiled: Compiled, soft: U8) -> None:
         self.compiled = compiled
         states = np.diff(compiled.variable_start.astype(np.int64))
         self.states: list[I64] = [states.astype(np.int64)]
-        self.soft: list[U8] = [compiled.variable_soft]
+        self.soft: list[U8] = [soft]
         self.sample: list[I64] = [compiled.variable_sample.astype(np.int64)]
         self.sources: list[Source] = []
         self.chains: dict[int, Automaton] = {}
@@ -117,7 +122,7 @@ class _Gathering:
         self.chains[run] = automaton
         scope = scope_of(self.compiled, fields)
         # A helper is summed where any variable of its factor is: of all its states one is left then.
-        soft = self.compiled.variable_soft[scope].max(axis=0)
+        soft = self.soft[0][scope].max(axis=0)
         before: I64 | None = None
         for s, step in enumerate(automaton.steps):
             last = s == len(automaton.steps) - 1
@@ -158,9 +163,9 @@ def _chain_of(compiled: Compiled, kind: str, fields: Run) -> Automaton | None:
     return None if bare else found
 
 
-def _find_shape(union: Union) -> Shape:
+def _find_shape(union: Union, first: U8) -> Shape:
     compiled = union.compiled
-    found = _Gathering(compiled)
+    found = _Gathering(compiled, first)
     choices = np.flatnonzero(found.states[0] > 1)
     found.add(Source(-1, 0, True), choices[None], np.ones(1, np.int64))
     for r, kind in enumerate(union.layout.kinds):
@@ -184,11 +189,11 @@ def _find_shape(union: Union) -> Shape:
     component = np.empty(len(states), np.int64)  # of those that have a choice
     label = np.repeat(np.arange(len(elimination.start) - 1), np.diff(elimination.start))
     component[order] = np.unique(label[states[elimination.order] > 1], return_inverse=True)[1]
-    first = order[np.flatnonzero(np.diff(component[order], prepend=-1))]
+    head = order[np.flatnonzero(np.diff(component[order], prepend=-1))]
     fits = bool(np.isfinite(elimination.entries).all()) and found.widest <= WIDEST_TABLE
     tree = grow_tree(leaves, states, order, stage) if fits else None
     return Shape(
-        leaves, tuple(found.sources), states, elimination, tree, found.table_size, soft, sample[first],
+        leaves, tuple(found.sources), states, elimination, tree, found.table_size, soft, sample[head],
         component[leaves.variable[leaves.start[:-1]]], found.chains, *_leaf_loops(leaves, states),
     )  # fmt: skip
 

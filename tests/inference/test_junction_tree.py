@@ -194,3 +194,20 @@ def test_two_hundred_variables_that_are_counted_and_checked():
     assert best.energy - 200 * np.log(2.0) <= -belief.log_partition <= best.energy
     with pytest.raises(fg.MethodError, match="too large"):
         belief.factor_marginals[2]
+
+
+def test_the_best_paths_of_a_long_chain_are_in_order():
+    rng = np.random.default_rng(0)
+    y = fg.output("y", shape=300, n_states=4)
+    tables = [fg.Table([y], energies=rng.normal(size=(300, 4))), fg.Table([y[1:], y[:-1]], rng.normal(size=(4, 4)))]
+    graph = fg.FactorGraph(tables)
+    found = fg.k_best(graph, 40)
+    energies = [each.energy for each in found]
+    assert energies == sorted(energies)
+    assert energies[0] == pytest.approx(fg.minimize(graph).energy, rel=1e-12)
+    assert len({each["y"].tobytes() for each in found}) == 40
+    # The second best differs from the best where forbidding one of its states costs least.
+    above = fg.min_marginals(graph)["y"]
+    best = found[0]["y"]
+    rest = np.where(np.arange(4) == best[:, None], np.inf, above - above.min(axis=1, keepdims=True))
+    assert energies[1] - energies[0] == pytest.approx(rest.min(), rel=1e-9)

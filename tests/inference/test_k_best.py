@@ -173,6 +173,7 @@ def test_auto_asks_every_method_before_it_enumerates(monkeypatch):
     narrow = METHODS["icm"]._replace(name="narrow", k_best=refuse, options={}, check=None)
     # Registered last, they come before enumeration all the same.
     monkeypatch.setitem(METHODS, "narrow", narrow)
+    monkeypatch.setitem(METHODS, "junction_tree", METHODS["junction_tree"]._replace(k_best=None))
     assert fg.k_best(graph, 1)[0].method == "enumerate"
     with pytest.raises(fg.MethodError, match="^too wide.$"):
         fg.k_best(graph, 1, method="narrow")
