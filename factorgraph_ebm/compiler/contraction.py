@@ -22,6 +22,7 @@ import numpy as np
 
 from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U1, U1, kernel
 from factorgraph_ebm.arrays import F64, I64, U8
+from factorgraph_ebm.compiler.loops import LOOP_FIELDS, LOOP_HEADER, write_loops
 
 
 class Leaves(NamedTuple):
@@ -234,81 +235,6 @@ def spread_axes(axis, start, tensor, stride, union_start, union, place, out):  #
         if t >= 0:
             for i in range(start[t], start[t + 1]):
                 place[axis[i]] = 0
-
-
-LOOP_HEADER = 1
-"number of loops, then four numbers for each, the innermost first"
-LOOP_FIELDS = 4
-"length, and steps in what is written and in the two that are read"
-KNOWN = 4096
-"loops that are remembered, to be used again"
-LONG = 8
-"numbers beside each other from which on a loop over them is worth having inside"
-
-
-@kernel(INTEGER, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, I8, I8, INTEGER)
-def write_loops(states, union_start, union, to, one, two, loop_start, loop, at):  # type: ignore[no-untyped-def]
-    """Write the loops of each node from `at` on; return where they end.
-
-    Axes that lie alike in all three tensors are run over as one. Outside in they have the order of the union, but for
-    the innermost: the longest of those that step by 0 or 1, or else the longest. Equal loops are written once.
-    """
-    rows = np.empty((64, 4), np.int64)
-    known = np.full(KNOWN, -1)
-    for n in range(len(union_start) - 1):
-        d = 0
-        for i in range(union_start[n], union_start[n + 1]):
-            k = states[union[i]]
-            if d > 0 and (
-                rows[d - 1, 1] == to[i] * k and rows[d - 1, 2] == one[i] * k and rows[d - 1, 3] == two[i] * k
-            ):
-                rows[d - 1, 0] *= k
-                rows[d - 1, 1], rows[d - 1, 2], rows[d - 1, 3] = to[i], one[i], two[i]
-            else:
-                rows[d, 0], rows[d, 1], rows[d, 2], rows[d, 3] = k, to[i], one[i], two[i]
-                d += 1
-        while d < 2:
-            for j in range(d, 0, -1):
-                for c in range(4):
-                    rows[j, c] = rows[j - 1, c]
-            rows[0, 0], rows[0, 1], rows[0, 2], rows[0, 3] = 1, 0, 0, 0
-            d += 1
-        inner = d - 1
-        best = -1
-        for j in range(d):
-            k = rows[j, 0]
-            near = rows[j, 1] <= 1 and rows[j, 2] <= 1 and rows[j, 3] <= 1
-            score = min(k, 64) * (8 if near and k >= LONG else 1)
-            if score >= best:
-                best = score
-                inner = j
-        begin = at
-        loop[at] = d
-        at += LOOP_HEADER
-        for c in range(4):
-            loop[at + c] = rows[inner, c]
-        at += LOOP_FIELDS
-        for j in range(d - 1, -1, -1):
-            if j != inner:
-                for c in range(4):
-                    loop[at + c] = rows[j, c]
-                at += LOOP_FIELDS
-        code = np.uint64(0)
-        for i in range(begin, at):
-            code = (code ^ np.uint64(loop[i])) * np.uint64(0x9E3779B97F4A7C15)
-        slot = np.int64((code >> np.uint64(32)) % np.uint64(KNOWN))
-        same = known[slot] >= 0
-        if same:
-            for i in range(begin, at):
-                if loop[known[slot] + i - begin] != loop[i]:
-                    same = False
-                    break
-        if same:
-            at = begin
-        else:
-            known[slot] = begin
-        loop_start[n] = known[slot]
-    return at
 
 
 @kernel(NOTHING, READ_I8, READ_I8, INTEGER, I8, I8, I8)

@@ -54,6 +54,12 @@ def larger(change, moved):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def is_over(change, tolerance):  # type: ignore[no-untyped-def]
+    """Whether iterating ends after this change: at rest, running away, or digits were lost."""
+    return change != change or RUNAWAY < change < np.inf or (tolerance > 0.0 and change <= tolerance)
+
+
+@inlined
 def run_step(  # type: ignore[no-untyped-def]
     kernels, send, keep, kernel, r, low, stop, target,
     unary, start, slot_start, slot_split, slot_message,
@@ -151,7 +157,7 @@ def run_chunks(  # type: ignore[no-untyped-def]
                 change = larger(change, moved)
             residual[i * limit + iteration] = change
             count[i] = iteration + 1
-            if change != change or RUNAWAY < change < np.inf or (tolerance > 0.0 and change <= tolerance):
+            if is_over(change, tolerance):
                 break
 
 
@@ -211,6 +217,6 @@ def run_stages(  # type: ignore[no-untyped-def]
             pass
         at += 2
         change = residual[iteration]
-        if change != change or RUNAWAY < change < np.inf or (tolerance > 0.0 and change <= tolerance):
+        if is_over(change, tolerance):
             return iteration + 1.0
     return np.float64(limit)

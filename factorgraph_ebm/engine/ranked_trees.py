@@ -10,25 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_F8, READ_I8, READ_U1, inlined, kernel
+from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_F8, READ_I8, READ_U1, kernel
+from factorgraph_ebm.engine.trees import next_choice, take_entry
 
 TREE = (READ_I8, READ_I8, READ_I8, READ_I8, READ_U1, READ_I8, READ_I8, READ_I8)
 "x, y, first axis of each node, variable, kept or not, stride in x, in y; states of the variables"
 LISTS = (READ_I8, READ_F8, READ_I8, READ_I8, F8, I8)
 "first number of each leaf, numbers; length of each tensor's lists, where each begins; energies and choices of nodes"
-
-
-@inlined
-def advance(axis_start, axis_variable, axis_kept, states, counter, n, kept):  # type: ignore[no-untyped-def]
-    """Count up the axes of a node that are kept, or those that are not, the last fastest; False after the last."""
-    low = axis_start[n]
-    for i in range(axis_start[n + 1] - 1, low - 1, -1):
-        if axis_kept[i] == kept:
-            counter[i - low] += 1
-            if counter[i - low] < states[axis_variable[i]]:
-                return True
-            counter[i - low] = 0
-    return False
 
 
 @kernel(NOTHING, *TREE, *LISTS, INTEGER, INTEGER)
@@ -78,11 +66,11 @@ def rank_up(  # type: ignore[no-untyped-def]
                         energy[at + place] = found
                         choice[at + place] = (entry * of_x + i) * of_y + j
                 entry += 1
-                again = advance(axis_start, axis_variable, axis_kept, states, counter, n, 0)
+                again = next_choice(axis_variable, axis_kept, states, counter, low, high, 0)
             for place in range(count, room):
                 energy[at + place] = np.inf
             at += room
-            more = advance(axis_start, axis_variable, axis_kept, states, counter, n, 1)
+            more = next_choice(axis_variable, axis_kept, states, counter, low, high, 1)
 
 
 @kernel(NOTHING, *TREE, READ_I8, READ_I8, READ_I8, READ_I8, I8, I8, INTEGER, INTEGER, INTEGER)
@@ -104,8 +92,4 @@ def read_choices(  # type: ignore[no-untyped-def]
             left //= length[y[n]]
         rank[x[n]] = left % length[x[n]]
         left //= length[x[n]]
-        for i in range(axis_start[n + 1] - 1, axis_start[n] - 1, -1):
-            if axis_kept[i] == 0:
-                k = states[axis_variable[i]]
-                state[axis_variable[i]] = left % k
-                left //= k
+        take_entry(axis_variable, axis_kept, states, state, axis_start[n], axis_start[n + 1], left)

@@ -10,18 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import (
-    AT_F8,
-    AT_I8,
     F8,
     FUNCTION,
     I8,
     INTEGER,
-    NOTHING,
     READ_F8,
     READ_I8,
     READ_U1,
     REAL,
-    SIZE,
     call,
     inlined,
     kernel,
@@ -48,8 +44,6 @@ WEIGHTS, ENERGIES, TIES = 0, 1, 2
 "what numbers are, for `draw_trees`"
 UP, DOWN = 1, 2
 "what a driver does with its stretches: one, the other, or both"
-BELIEVE = (NOTHING, AT_F8, AT_F8, AT_F8, AT_I8, AT_I8, SIZE)
-"out in C order, numbers of the leaf, message to it in C order, loops, counters, elements"
 
 
 @inlined
@@ -127,13 +121,13 @@ def run_down(  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    REAL, READ_I8, FUNCTION, FUNCTION, *TREE, *LOOPS, *LEAVES, READ_I8, READ_I8, READ_I8, *STRETCHES, *SPACE,
-    INTEGER, F8, F8, F8, INTEGER,
+    REAL, READ_I8, FUNCTION, *TREE, *LOOPS, *LEAVES, *STRETCHES, *SPACE, F8, F8, INTEGER, FUNCTION, READ_I8, READ_I8,
+    READ_I8, F8, INTEGER,
 )  # fmt: skip
 def sum_trees(  # type: ignore[no-untyped-def]
-    contracts, settle, believe, x, y, place, size, component, loop_start, loop, operator, leaf_at, number,
-    belief_at, leaf_loop_start, leaf_loop, part, part_first, part_stop, tickets, space, work, counter, largest, second,
-    value, scale, belief, ways,
+    contracts, settle, x, y, place, size, component, loop_start, loop, operator, leaf_at, number,
+    part, part_first, part_stop, tickets, space, work, counter, largest, value, scale, ways,
+    believe, belief_at, leaf_loop_start, leaf_loop, belief, second,
 ):  # fmt: skip
     """Up and down: the sums of components, and beliefs of leaves.
 
@@ -171,101 +165,6 @@ def sum_trees(  # type: ignore[no-untyped-def]
             )  # fmt: skip
             if lost != lost:
                 value[i] = lost
-
-
-@kernel(*BELIEVE)
-def believe_weights(out, number, row, loop, counter, size):  # type: ignore[no-untyped-def]
-    """Probabilities: products over their sum."""
-    total = 0.0
-    at = np.int64(0)
-    depth = loop[0]
-    for j in range(depth):
-        counter[j] = 0
-    for i in range(size):
-        out[i] = number[at] * row[i]
-        total += out[i]
-        at += next_entry(loop, counter, depth)
-    for i in range(size):
-        out[i] /= total
-
-
-@kernel(*BELIEVE)
-def believe_energies(out, number, row, loop, counter, size):  # type: ignore[no-untyped-def]
-    """The same in energies."""
-    least = np.inf
-    at = np.int64(0)
-    depth = loop[0]
-    for j in range(depth):
-        counter[j] = 0
-    for i in range(size):
-        out[i] = number[at] + row[i]
-        least = min(least, out[i])
-        at += next_entry(loop, counter, depth)
-    total = 0.0
-    for i in range(size):
-        out[i] = exp_minus(out[i] - least)
-        total += out[i]
-    for i in range(size):
-        out[i] /= total
-
-
-@kernel(*BELIEVE)
-def believe_ties(out, number, row, loop, counter, size):  # type: ignore[no-untyped-def]
-    """Shares of the assignments of least energy."""
-    second = counter[SECOND]
-    depth = loop[0]
-    least = np.inf
-    most = np.inf
-    total = 0.0
-    for turn in range(3):
-        at = np.int64(0)
-        for j in range(depth):
-            counter[j] = 0
-        for i in range(np.int64(size)):
-            energy = number[at] + row[i]
-            if turn == 0:
-                least = min(least, energy)
-            elif is_tied(energy, least):
-                if turn == 1:
-                    most = min(most, row[second + i])
-                else:
-                    out[i] = exp_minus(row[second + i] - most)
-                    total += out[i]
-            elif turn == 2:
-                out[i] = 0.0
-            at += next_entry(loop, counter, depth)
-    for i in range(size):
-        out[i] /= total
-
-
-@kernel(*BELIEVE)
-def excess_energies(out, number, row, loop, counter, size):  # type: ignore[no-untyped-def]
-    """Least energies above the least of all."""
-    least = np.inf
-    at = np.int64(0)
-    depth = loop[0]
-    for j in range(depth):
-        counter[j] = 0
-    for i in range(size):
-        out[i] = number[at] + row[i]
-        least = min(least, out[i])
-        at += next_entry(loop, counter, depth)
-    for i in range(size):
-        out[i] -= least
-
-
-@inlined
-def next_entry(loop, counter, depth):  # type: ignore[no-untyped-def]
-    """The step to the next entry of a leaf in C order; `loop`: depth, then length and stride, innermost first."""
-    step = np.int64(0)
-    for j in range(depth):
-        counter[j] += 1
-        step += loop[2 + 2 * j]
-        if counter[j] < loop[1 + 2 * j]:
-            break
-        counter[j] = 0
-        step -= loop[1 + 2 * j] * loop[2 + 2 * j]
-    return step
 
 
 CHOICES = (READ_I8, READ_I8, READ_U1, READ_I8, READ_I8, READ_I8)
@@ -314,9 +213,10 @@ def decode_trees(  # type: ignore[no-untyped-def]
             least = np.inf
             best = np.int64(0)
             entry = np.int64(0)
+            more = True
             for i in range(low, high):
                 counter[i - low] = 0
-            while entry >= 0:
+            while more:
                 a, b = np.int64(0), np.int64(0)
                 for i in range(low, high):
                     a += axis_x[i] * counter[i - low]
@@ -325,20 +225,21 @@ def decode_trees(  # type: ignore[no-untyped-def]
                 if energy < least:
                     least = energy
                     best = entry
-                entry = next_choice(axis_variable, axis_kept, states, counter, low, high, entry)
+                entry += 1
+                more = next_choice(axis_variable, axis_kept, states, counter, low, high, 0)
             take_entry(axis_variable, axis_kept, states, state, low, high, best)
 
 
 @inlined
-def next_choice(axis_variable, axis_kept, states, counter, low, high, entry):  # type: ignore[no-untyped-def]
-    """Count up the states of what a node takes out, the last axis fastest; -1 after the last."""
+def next_choice(axis_variable, axis_kept, states, counter, low, high, kept):  # type: ignore[no-untyped-def]
+    """Count up the axes low to high that are kept, or those that are not, the last fastest; False after the last."""
     for i in range(high - 1, low - 1, -1):
-        if axis_kept[i] == 0:
+        if axis_kept[i] == kept:
             counter[i - low] += 1
             if counter[i - low] < states[axis_variable[i]]:
-                return entry + 1
+                return True
             counter[i - low] = 0
-    return np.int64(-1)
+    return False
 
 
 @inlined
@@ -406,9 +307,10 @@ def draw_trees(  # type: ignore[no-untyped-def]
                 # The least energy, the largest count there, the sum, and the entry where it passes what was drawn.
                 for turn in range(0 if kind != WEIGHTS else 2, 4):
                     entry = np.int64(0)
+                    more = True
                     for i in range(low, high):
                         counter[i - low] = 0
-                    while entry >= 0:
+                    while more:
                         a, b = np.int64(0), np.int64(0)
                         for i in range(low, high):
                             a += axis_x[i] * counter[i - low]
@@ -432,6 +334,7 @@ def draw_trees(  # type: ignore[no-untyped-def]
                         elif turn == 3 and weight > 0.0 and left >= 0.0:
                             last = entry
                             left -= weight
-                        entry = next_choice(axis_variable, axis_kept, states, counter, low, high, entry)
+                        entry += 1
+                        more = next_choice(axis_variable, axis_kept, states, counter, low, high, 0)
                     left = uniform[draw * nodes + n] * total
                 take_entry(axis_variable, axis_kept, states, drawn, low, high, last)

@@ -26,7 +26,7 @@ from factorgraph_ebm._jit import (
     kernel,
 )
 from factorgraph_ebm.engine.addresses import address, after, of_runs, of_state, of_variables
-from factorgraph_ebm.engine.driver import FORM, RUNAWAY, RUNS, STATE, STEPS, VARIABLES, larger, run_step
+from factorgraph_ebm.engine.driver import FORM, RUNS, STATE, STEPS, VARIABLES, is_over, larger, run_step
 from factorgraph_ebm.engine.tickets import take
 
 U8 = np.uint64
@@ -140,5 +140,5 @@ def run_until_feasible(  # type: ignore[no-untyped-def]
             if not violated:
                 feasible[i] = 1
                 break
-            if change != change or RUNAWAY < change < np.inf or (tolerance > 0.0 and change <= tolerance):
+            if is_over(change, tolerance):
                 break

@@ -11,6 +11,7 @@ from factorgraph_ebm._jit import addresses
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.compiler.contraction import Tree
 from factorgraph_ebm.engine import trees as engine
+from factorgraph_ebm.engine.beliefs import believe_energies, believe_ties, believe_weights, excess_energies
 from factorgraph_ebm.engine.contraction import (
     free_sums,
     least_sums,
@@ -47,10 +48,10 @@ class Semiring(NamedTuple):
     believe: Any
 
 
-WEIGHTS = Semiring(engine.WEIGHTS, (sum_products, sum_products), scale_weights, engine.believe_weights)
-ENERGIES = Semiring(engine.ENERGIES, (least_sums, free_sums), leave_energies, engine.believe_energies)
-EXCESS = Semiring(engine.ENERGIES, (least_sums, free_sums), leave_energies, engine.excess_energies)
-TIES = Semiring(engine.TIES, (tied_sums, tied_sums), leave_energies, engine.believe_ties)
+WEIGHTS = Semiring(engine.WEIGHTS, (sum_products, sum_products), scale_weights, believe_weights)
+ENERGIES = Semiring(engine.ENERGIES, (least_sums, free_sums), leave_energies, believe_energies)
+EXCESS = Semiring(engine.ENERGIES, (least_sums, free_sums), leave_energies, excess_energies)
+TIES = Semiring(engine.TIES, (tied_sums, tied_sums), leave_energies, believe_ties)
 
 
 class Stretch(NamedTuple):
@@ -93,30 +94,31 @@ class Trees:
 
     def sum(self, chosen: I64, belief: F64, belief_at: I64, *, ways: int = UP | DOWN) -> None:
         """Sums of the chosen components; where `ways` has DOWN, beliefs of leaves, see `sum_trees`."""
-        middle = belief_at, self.shape.leaf_loop_start, self.shape.leaf_loop
-        tail = (self._second,)
-        head = (self.semiring.believe.address,)
-        self._run(engine.sum_trees, chosen, ways, head, middle, tail, (belief,), ())
+        shape, believe = self.shape, self.semiring.believe.address
+        tail = believe, belief_at, shape.leaf_loop_start, shape.leaf_loop, belief, self._second
+        self._run(engine.sum_trees, chosen, ways, tail)
 
     def decode(self, chosen: I64, state: I64) -> None:
         """States of least energy of the variables that are not summed."""
-        self._run(engine.decode_trees, chosen, UP | DOWN, (), (), (), (), (*self._axes(), state))
+        self._run(engine.decode_trees, chosen, UP | DOWN, (*self._axes(), state))
 
     def draw(self, chosen: I64, state: I64, uniform: F64) -> None:
         """Draws: `state` (draws * variables,) from `uniform` (draws * nodes,)."""
         tail = *self._axes(), state, uniform, self.semiring.kind, self._second
-        self._run(engine.draw_trees, chosen, UP | DOWN, (), (), (), (), tail)
+        self._run(engine.draw_trees, chosen, UP | DOWN, tail)
 
     def _axes(self) -> tuple[Any, ...]:
         tree = self.tree
         return tree.axis_start, tree.axis_variable, tree.axis_kept, tree.axis_x, tree.axis_y, self.shape.states
 
-    def _run(
-        self, driver: Any, chosen: I64, ways: int, head: tuple[Any, ...], middle: tuple[Any, ...],
-        second: tuple[Any, ...], before: tuple[Any, ...], after: tuple[Any, ...],
-    ) -> None:  # fmt: skip
+    def _run(self, driver: Any, chosen: I64, ways: int, tail: tuple[Any, ...]) -> None:
+        """Run a driver over the chosen components; `tail`: the arguments that it alone has."""
         tree = self.tree
         work = np.add.reduceat(tree.work, tree.component[:-1]) if len(tree.x) else np.zeros(0)
+        fixed = (
+            addresses(self.semiring.contracts), self.semiring.settle.address, tree.x, tree.y, tree.place, tree.size,
+            tree.component, tree.loop_start.ravel(), tree.loop, self._operator, self.filled.at, self.filled.number,
+        )  # fmt: skip
 
         def call(stretches: Sequence[Stretch], ways: int, spaces: list[tuple[Any, ...]]) -> tuple[F64, F64]:
             part, first, stop = (np.array(column, np.int64) for column in zip(*stretches))
@@ -125,11 +127,8 @@ class Trees:
 
             def task(i: int) -> float:
                 driver(
-                    addresses(self.semiring.contracts), self.semiring.settle.address, *head, tree.x, tree.y, tree.place,
-                    tree.size, tree.component, tree.loop_start.ravel(), tree.loop, self._operator, self.filled.at,
-                    self.filled.number, *middle, part, first, stop, tickets, *spaces[i], self._largest, *second, value,
-                    scale, *before, ways, *after,
-                )  # fmt: skip
+                    *fixed, part, first, stop, tickets, *spaces[i], self._largest, value, scale, ways, *tail
+                )
                 return 0.0
 
             together(task, min(len(spaces), len(part)))
@@ -137,7 +136,7 @@ class Trees:
 
         small = chosen[work[chosen] < LARGE]
         threads = self._threads(float(work[small].sum()))
-        spaces = [self._space(np.empty(self._room(small)), i) for i in range(threads)]
+        spaces = [self._space(np.empty(self._room(small))) for _ in range(threads)]
         for some in _slices(small, work[small]):
             whole = [Stretch(c, int(tree.component[c]), int(tree.component[c + 1])) for c in some.tolist()]
             self.value[some], self.scale[some] = call(whole, ways, spaces)
@@ -148,7 +147,7 @@ class Trees:
         """One component: the parts that hang together below, then what joins them, and back."""
         below, above = _branches(self.tree, c)
         shared = np.empty(self._room(np.array([c])))
-        spaces = [self._space(shared, i) for i in range(self._threads(np.inf))]
+        spaces = [self._space(shared) for _ in range(self._threads(np.inf))]
         calls = [*_batches(below, self.tree.work), *([s] for s in above)]
         self.value[c], self.scale[c] = 0.0, 0.0
         for stretches in calls if ways & UP else []:
@@ -169,8 +168,8 @@ class Trees:
     def _room(self, chosen: I64) -> int:
         return int(self.tree.room[chosen].max(initial=1)) + self._second
 
-    def _space(self, tensors: F64, thread: int) -> tuple[Any, ...]:
-        """The working space of a thread; the first uses the tensors it is given, others have their own."""
+    def _space(self, tensors: F64) -> tuple[Any, ...]:
+        """The working space of a thread: room for tensors, its own or one that all share, and what is its own."""
         return tensors, np.empty(4 * self._largest + self._second), np.empty(COUNTERS, np.int64)
 
     def _threads(self, work: float) -> int:

@@ -9,13 +9,12 @@ the best. Components are independent: they are drawn one by one, and their lists
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Numbers
 from factorgraph_ebm.errors import MethodError
-from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked, Status
+from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked, proved
 from factorgraph_ebm.inference.ranking import Listed, first_of, places_of, rank_samples
 from factorgraph_ebm.inference.tables import run_of, run_tables, scope_of
 
@@ -151,7 +150,7 @@ def best(problem: Problem) -> Answer:
 
     scale = problem.beta if problem.any_soft and problem.beta not in (0.0, np.inf) else 1.0
     return Answer(
-        **_proved(compiled, free == np.inf),
+        **proved("enumerate", free == np.inf),
         states=state,
         free_energy=free / scale if problem.any_soft else None,
         message_beta=scale,
@@ -187,7 +186,7 @@ def marginals(problem: Problem) -> Answer:
                 out[f] = joint.reduced(weight, c, scope[:, f].tolist())
         return out
 
-    answer = Answer(**_proved(compiled, infeasible), marginals=probability, joint=joint_of)
+    answer = Answer(**proved("enumerate", infeasible), marginals=probability, joint=joint_of)
     if cold:
         return answer._replace(least_energy=least, log_count=np.where(infeasible, -np.inf, log_sum))
     return answer._replace(log_partition=np.where(infeasible, -np.inf, log_sum - least))
@@ -262,16 +261,6 @@ def _soft_minimum(rows: F64) -> F64:
     with np.errstate(divide="ignore"):
         found: F64 = shift - np.log(np.exp(shift[:, None] - rows).sum(axis=1))
     return found
-
-
-def _proved(compiled: Compiled, infeasible: Bool) -> dict[str, Any]:
-    n = len(compiled.sample_chunk)
-    return {
-        "method": "enumerate",
-        "status": tuple(Status.INFEASIBLE if bad else Status.OPTIMAL for bad in infeasible.tolist()),
-        "iterations": np.ones(n, np.int64),
-        "residual": np.zeros(n),
-    }
 
 
 METHOD = Method(

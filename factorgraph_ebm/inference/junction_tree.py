@@ -25,7 +25,7 @@ from factorgraph_ebm.compiler.layout import sizes
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import MethodError, WidthTooLargeError
 from factorgraph_ebm.inference.contracting import ENERGIES, EXCESS, TIES, WEIGHTS, Trees
-from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked, Status
+from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked, proved
 from factorgraph_ebm.inference.ranked_trees import list_component
 from factorgraph_ebm.inference.ranking import Listed, places_of, rank_samples
 from factorgraph_ebm.inference.tables import run_of
@@ -51,7 +51,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         least = _by_sample(shape, ties.value, compiled) + ties.filled.constant
         count = np.where(least == np.inf, -np.inf, _by_sample(shape, -ties.scale, compiled))
         return Answer(
-            **_proved(least == np.inf), marginals=probability, least_energy=least, log_count=count,
+            **proved("junction_tree", least == np.inf), marginals=probability, least_energy=least, log_count=count,
             joint=_Joint(problem, ties, None, np.zeros(0, np.int64)),
         )  # fmt: skip
     trees = Trees(problem, WEIGHTS, shape, tree)
@@ -66,8 +66,9 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     total = _by_sample(shape, log_sum, compiled) - trees.filled.constant
     infeasible = total == -np.inf
     return Answer(
-        **_proved(infeasible), marginals=probability, log_partition=total, joint=_Joint(problem, trees, exact, lost)
-    )
+        **proved("junction_tree", infeasible), marginals=probability, log_partition=total,
+        joint=_Joint(problem, trees, exact, lost),
+    )  # fmt: skip
 
 
 class _Joint:
@@ -127,7 +128,7 @@ def best(problem: Problem, **options: Any) -> Answer:
 
     scale = problem.beta if problem.any_soft and problem.beta not in (0.0, np.inf) else 1.0
     return Answer(
-        **_proved(energy == np.inf), states=np.where(soft, -1, state[: len(soft)]),
+        **proved("junction_tree", energy == np.inf), states=np.where(soft, -1, state[: len(soft)]),
         free_energy=energy / scale if problem.any_soft else None, message_beta=scale, excess=excess,
     )  # fmt: skip
 
@@ -188,8 +189,6 @@ class Cost(NamedTuple):
     "log2 of the entries of the largest table that is looked at; +inf where the search gave up"
     bytes: int
     products: float
-    seconds: float
-    "predicted, warm, on one thread"
 
     def __str__(self) -> str:
         if not np.isfinite(self.width):
@@ -202,17 +201,11 @@ def predict(union: Union, *, minimize: bool, max_bytes: int | None = None, first
     shape = shape_of(union, first)
     tree = shape.tree
     if tree is None:
-        return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf, np.inf)
-    ways = 1 if minimize else 3
-    products = ways * float(tree.work.sum())
+        return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf)
+    products = (1 if minimize else 3) * float(tree.work.sum())
     room = 8 * (int(tree.room.max(initial=0)) + 4 * int(tree.size.max(initial=1)) + shape.table_size)
-    seconds = products * PRODUCT + ways * len(tree.x) * CONTRACTION
     fits = room <= (_memory() if max_bytes is None else max_bytes)
-    return Cost(fits, float(np.log2(tree.work.max(initial=1.0))), room, products, seconds)
-
-
-PRODUCT, CONTRACTION = 0.7e-9, 80e-9
-"seconds, on the machine that the figures in benchmarks/README.md were measured on"
+    return Cost(fits, float(np.log2(tree.work.max(initial=1.0))), room, products)
 
 
 def _memory() -> int:
@@ -245,16 +238,6 @@ def check(options: Mapping[str, Any]) -> None:
 def _by_sample(shape: Shape, values: F64, compiled: Any) -> F64:
     found: F64 = np.bincount(shape.sample, values, len(compiled.sample_chunk)).astype(np.float64)
     return found
-
-
-def _proved(infeasible: Bool) -> dict[str, Any]:
-    n = len(infeasible)
-    return {
-        "method": "junction_tree",
-        "status": tuple(Status.INFEASIBLE if bad else Status.OPTIMAL for bad in infeasible.tolist()),
-        "iterations": np.ones(n, np.int64),
-        "residual": np.zeros(n),
-    }
 
 
 METHOD = Method(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64, Compiled, Messages, Numbers
+from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Messages, Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import MethodError
 
@@ -175,6 +175,17 @@ class Method(NamedTuple):
     which every assignment is forbidden. A method that cannot for size raises MethodError before it draws"""
     k_best: Callable[..., Ranked] | None = None
     "(problem, k, asked, **options): the k best by what is asked, (V,) bool, exact; MethodError as above"
+
+
+def proved(method: str, infeasible: Bool) -> dict[str, Any]:
+    """What an exact method says of itself: the first fields of an `Answer`; `infeasible`: (N,)."""
+    n = len(infeasible)
+    return {
+        "method": method,
+        "status": tuple(Status.INFEASIBLE if bad else Status.OPTIMAL for bad in infeasible.tolist()),
+        "iterations": np.ones(n, np.int64),
+        "residual": np.zeros(n),
+    }
 
 
 def check_limits(options: Mapping[str, Any]) -> None:

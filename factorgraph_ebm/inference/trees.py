@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, INTEGER, NOTHING, READ_F8, READ_U8, kernel
+from factorgraph_ebm._jit import F8, INTEGER, NOTHING, READ_F8, READ_U8, inlined, kernel
 from factorgraph_ebm.arrays import F64, I64, U8, Bool, Compiled, Numbers
 from factorgraph_ebm.compiler.contraction import Leaves, Tree, grow_tree
 from factorgraph_ebm.compiler.elimination import Elimination, find_order
@@ -180,7 +180,8 @@ def _find_shape(union: Union, first: U8) -> Shape:
                 continue
             found.widest = max(found.widest, math.prod(fields.states))
             found.table_size += math.prod(fields.states) * (1 if fields.shared >= 0 else fields.size)
-        found.add(Source(r, 0, kind == "Table"), scope_of(compiled, fields)[kept], _strides(fields, kind)[kept])
+        strides = fields.strides if kind == "Table" else c_strides(fields.states)
+        found.add(Source(r, 0, kind == "Table"), scope_of(compiled, fields)[kept], np.array(strides, np.int64)[kept])
     leaves = found.leaves()
     states, soft, sample = np.concatenate(found.states), np.concatenate(found.soft), np.concatenate(found.sample)
     stage: U8 = (soft == 0).astype(np.uint8)
@@ -196,12 +197,6 @@ def _find_shape(union: Union, first: U8) -> Shape:
         leaves, tuple(found.sources), states, elimination, tree, found.table_size, soft, sample[head],
         component[leaves.variable[leaves.start[:-1]]], found.chains, *_leaf_loops(leaves, states),
     )  # fmt: skip
-
-
-def _strides(fields: Run, kind: str) -> I64:
-    if kind == "Table":
-        return np.array(fields.strides, np.int64)
-    return np.concatenate([np.cumprod(fields.states[:0:-1])[::-1], [1]]).astype(np.int64)
 
 
 def _leaf_loops(leaves: Leaves, states: I64) -> tuple[I64, I64]:
@@ -234,13 +229,18 @@ FAINTEST = 346.0
 "nats: exp of more is beyond 2^500 or below 2^-500, and a product of two such weights is no number any more"
 
 
+@inlined
+def weight_of(energy):  # type: ignore[no-untyped-def]
+    """exp(-energy), NaN where that is not forbidden and yet too small or too large."""
+    w = exp_minus(max(min(energy, FAINTEST), -FAINTEST))
+    return 0.0 if energy == np.inf else (w if abs(energy) < FAINTEST else np.nan)
+
+
 @kernel(NOTHING, READ_F8, F8, INTEGER)
 def weigh_from(energy, weight, first):  # type: ignore[no-untyped-def]
-    """exp(-energy) from weight[first] on, NaN where that is not forbidden and yet too small or too large."""
+    """Weights of energies, from weight[first] on."""
     for i in range(len(energy)):
-        e = energy[i]
-        w = exp_minus(max(min(e, FAINTEST), -FAINTEST))
-        weight[first + i] = 0.0 if e == np.inf else (w if abs(e) < FAINTEST else np.nan)
+        weight[first + i] = weight_of(energy[i])
 
 
 @kernel(NOTHING, READ_F8, READ_U8, F8, F8)
@@ -252,9 +252,7 @@ def weigh_rows(energy, start, weight, least):  # type: ignore[no-untyped-def]
             low = min(low, energy[i])
         least[v] = low if low < np.inf else 0.0
         for i in range(start[v], start[v + 1]):
-            e = energy[i] - least[v]
-            w = exp_minus(min(e, FAINTEST))
-            weight[i + 1] = 0.0 if e == np.inf else (w if e < FAINTEST else np.nan)
+            weight[i + 1] = weight_of(energy[i] - least[v])
 
 
 class _Span(NamedTuple):
