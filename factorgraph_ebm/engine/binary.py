@@ -5,9 +5,10 @@
 
 Half the memory of rows of two, nothing to normalise, and in a factor's kernel long loops over contiguous numbers.
 
-Regular graphs, grids above all, have long *rows* of variables of as many messages each, every one of which lies beside
-that of the variable before. A row is sent slot by slot, in loops over contiguous numbers too, which vectorise; what is
-computed is the same to the last bit.
+Regular graphs, grids above all, have long *rows* of variables of as many messages each, every one of which lies as far
+behind that of the variable before: beside it, which vectorises, or with a stride, as in the levels of a sweep over a
+grid, where two factors of each variable alternate. A row is sent in loops that look up nothing and branch nowhere;
+what is computed is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from factorgraph_ebm._jit import (
 from factorgraph_ebm._jit import U8 as U8S
 from factorgraph_ebm.engine.messages import FAR, SMALLEST
 from factorgraph_ebm.engine.variables import SEND
+from factorgraph_ebm.factors.apart import read, write
 
 U8 = np.uint64
 SHORT = 8
@@ -41,9 +43,10 @@ LONG = 256
 
 @kernel(NOTHING, READ_U4, READ_U4, READ_U8, U8S)
 def measure_rows(slot_start, slot_split, slot_message, row):  # type: ignore[no-untyped-def]
-    """For each variable, how many from it on are sent alike, each message behind that of the variable before."""
+    """For each variable, how many from it on are sent alike, with one stride from message to message of all slots."""
     one = U8(1)
     n = U8(len(row))
+    later = U8(0)  # stride from the next variable to the one behind it; 0 where they are not alike
     for i in range(n):
         v = n - one - i
         row[v] = one
@@ -53,11 +56,13 @@ def measure_rows(slot_start, slot_split, slot_message, row):  # type: ignore[no-
         k = b - a
         alike = k > U8(0) and U8(slot_start[v + U8(2)]) - b == k
         alike = alike and U8(slot_split[v]) - a == U8(slot_split[v + one]) - b
+        stride = slot_message[b] - slot_message[a] if alike else U8(0)
         for s in range(k if alike else U8(0)):
-            if slot_message[b + s] != slot_message[a + s] + one:
+            if slot_message[b + s] != slot_message[a + s] + stride or slot_message[b + s] <= slot_message[a + s]:
                 alike = False
         if alike:
-            row[v] += row[v + one]
+            row[v] += row[v + one] if stride == later else one
+        later = stride if alike else U8(0)
 
 
 @inlined
@@ -72,77 +77,91 @@ def _kept(x, multiply):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _join_all(p, x, m, n, multiply, checked):  # type: ignore[no-untyped-def]
-    """Join n messages from m on to the numbers p."""
-    if checked:
-        for i in range(n):
-            p[i] = _kept(_join(p[i], x[m + i], multiply), multiply)
-    else:
-        for i in range(n):
-            p[i] = _join(p[i], x[m + i], multiply)
-
-
-@inlined
-def _join_one(p, o, x, m0, y, m, n, multiply):  # type: ignore[no-untyped-def]
-    """y[m:] = p[o:] joined with x[m0:]."""
-    for i in range(n):
-        y[m + i] = _join(p[o + i], x[m0 + i], multiply)
-
-
-@inlined
-def _join_two(p, x, m0, m1, y, m, n, multiply):  # type: ignore[no-untyped-def]
-    """y[m:] = p joined with both x[m0:] and x[m1:]."""
-    for i in range(n):
-        y[m + i] = _join(p[i], _join(x[m0 + i], x[m1 + i], multiply), multiply)
-
-
-@inlined
-def _send_row(unary, v, n, a, first, stop, b, slot_message, x, y, p, multiply):  # type: ignore[no-untyped-def]
-    """Send the slots first to stop (of a to b) of n variables from v on; 2 n elements of p are working space."""
-    few = b - a <= U8(4)
+def _send_many(unary, v, n, stride, a, first, stop, b, slot_message, x, y, p, multiply):  # type: ignore[no-untyped-def]
+    """Send the slots first to stop (of a to b, more than four) of n variables; n elements of p are working space."""
     for i in range(n):
         p[i] = unary[v + i]
     for s in range(a, b):
         if s < first or s >= stop:
-            _join_all(p, x, slot_message[s], n, multiply, not few)
+            _join_all(p, x, slot_message[s], n, stride, multiply)
+    for s in range(first, stop):
+        m = slot_message[s]
+        for i in range(n):
+            y[m + i * stride] = p[i]
+        _join_all(p, x, m, n, stride, multiply)
+    for i in range(n):
+        p[i] = 1.0 if multiply else 0.0
+    for j in range(stop - first):
+        m = slot_message[stop - U8(1) - j]
+        for i in range(n):
+            y[m + i * stride] = _join(y[m + i * stride], p[i], multiply)
+        _join_all(p, x, m, n, stride, multiply)
+
+
+@inlined
+def _join_all(p, x, m, n, stride, multiply):  # type: ignore[no-untyped-def]
+    """Join n messages from m on to the numbers p."""
+    for i in range(n):
+        p[i] = _kept(_join(p[i], x[m + i * stride], multiply), multiply)
+
+
+@inlined
+def _send_row(unary, v, n, stride, a, first, stop, b, slot_message, x, y, p, multiply):  # type: ignore[no-untyped-def]
+    """Send the slots first to stop (of a to b) of n variables from v on; n elements of p are working space."""
+    one, two = U8(1), U8(2)
+    if b - a > U8(4):
+        _send_many(unary, v, n, stride, a, first, stop, b, slot_message, x, y, p, multiply)
+        return
     count = stop - first
+    others = b - a - count
+    c = a if first > a else stop
+    if others == U8(0):
+        for i in range(n):
+            write(p, i, read(unary, v + i))
+    elif others == one:
+        k = slot_message[c]
+        for i in range(n):
+            write(p, i, _join(read(unary, v + i), read(x, k + i * stride), multiply))
+    elif others == two:
+        k, m = slot_message[c], slot_message[c + one]
+        for i in range(n):
+            q = _join(read(unary, v + i), read(x, k + i * stride), multiply)
+            write(p, i, _join(q, read(x, m + i * stride), multiply))
+    else:
+        k, m, o = slot_message[c], slot_message[c + one], slot_message[c + two]
+        for i in range(n):
+            q = _join(read(unary, v + i), read(x, k + i * stride), multiply)
+            q = _join(q, read(x, m + i * stride), multiply)
+            write(p, i, _join(q, read(x, o + i * stride), multiply))
     m0 = slot_message[first]
-    if not few:
-        for s in range(first, stop):
-            m = slot_message[s]
-            for i in range(n):
-                y[m + i] = p[i]
-            _join_all(p, x, m, n, multiply, True)
+    if count == one:
         for i in range(n):
-            p[i] = 1.0 if multiply else 0.0
-        for j in range(count):
-            m = slot_message[stop - U8(1) - j]
-            _join_one(p, U8(0), y, m, y, m, n, multiply)
-            _join_all(p, x, m, n, multiply, True)
+            write(y, m0 + i * stride, p[i])
         return
-    if count == U8(1):
+    m1 = slot_message[first + one]
+    if count == two:
         for i in range(n):
-            y[m0 + i] = p[i]
+            write(y, m0 + i * stride, _join(p[i], read(x, m1 + i * stride), multiply))
+            write(y, m1 + i * stride, _join(p[i], read(x, m0 + i * stride), multiply))
         return
-    m1 = slot_message[first + U8(1)]
-    if count == U8(2):
-        _join_one(p, U8(0), x, m1, y, m0, n, multiply)
-        _join_one(p, U8(0), x, m0, y, m1, n, multiply)
-        return
-    m2 = slot_message[first + U8(2)]
+    m2 = slot_message[first + two]
     if count == U8(3):
-        _join_two(p, x, m1, m2, y, m0, n, multiply)
-        _join_two(p, x, m0, m2, y, m1, n, multiply)
-        _join_two(p, x, m0, m1, y, m2, n, multiply)
+        for i in range(n):
+            x0, x1, x2 = read(x, m0 + i * stride), read(x, m1 + i * stride), read(x, m2 + i * stride)
+            write(y, m0 + i * stride, _join(p[i], _join(x1, x2, multiply), multiply))
+            write(y, m1 + i * stride, _join(p[i], _join(x0, x2, multiply), multiply))
+            write(y, m2 + i * stride, _join(p[i], _join(x0, x1, multiply), multiply))
         return
     m3 = slot_message[first + U8(3)]
-    _join_two(p, x, m0, m1, p, n, n, multiply)
     for i in range(n):
-        p[i] = _join(p[i], _join(x[m2 + i], x[m3 + i], multiply), multiply)
-    _join_one(p, U8(0), x, m1, y, m0, n, multiply)
-    _join_one(p, U8(0), x, m0, y, m1, n, multiply)
-    _join_one(p, n, x, m3, y, m2, n, multiply)
-    _join_one(p, n, x, m2, y, m3, n, multiply)
+        x0, x1 = read(x, m0 + i * stride), read(x, m1 + i * stride)
+        x2, x3 = read(x, m2 + i * stride), read(x, m3 + i * stride)
+        p01 = _join(p[i], _join(x0, x1, multiply), multiply)
+        p23 = _join(p[i], _join(x2, x3, multiply), multiply)
+        write(y, m0 + i * stride, _join(p23, x1, multiply))
+        write(y, m1 + i * stride, _join(p23, x0, multiply))
+        write(y, m2 + i * stride, _join(p01, x3, multiply))
+        write(y, m3 + i * stride, _join(p01, x2, multiply))
 
 
 @inlined
@@ -161,8 +180,9 @@ def _send(  # type: ignore[no-untyped-def]
         if n >= U8(SHORT):
             if count > U8(0):
                 n = min(n, U8(LONG))
+                stride = slot_message[b] - slot_message[a]
                 _send_row(
-                    unary, v, n, a, first, stop, b, slot_message, to_variable, to_factor, scratch, multiply
+                    unary, v, n, stride, a, first, stop, b, slot_message, to_variable, to_factor, scratch, multiply
                 )  # fmt: skip
             v += n
             continue

@@ -19,10 +19,24 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import AT_F8, AT_I8, INTEGER, REAL, SIZE, inlined, kernel
-from factorgraph_ebm.factors.apart import read, write
 from factorgraph_ebm.factors.elementary import minus_log
-from factorgraph_ebm.factors.extremes import bits, greater, least_of, of_bits
+from factorgraph_ebm.factors.extremes import bits, greater, of_bits
 from factorgraph_ebm.factors.message_kernels import is_target
+from factorgraph_ebm.factors.packs import (
+    added,
+    filled,
+    finite,
+    greaters,
+    greatest_in,
+    least_in,
+    least_of_row,
+    less,
+    lessers,
+    load,
+    magnitude,
+    store,
+    times,
+)  # fmt: skip
 
 U8 = np.uint64
 I8_ = np.int64
@@ -74,37 +88,70 @@ def store_energies(run, out, to_variable, shift, low, high, target, damping):  #
                 o += U8(2)
                 m += U8(2)
             continue
-        for f in range(n):
-            least = least_of(out, o + f * k, k)
-            if damping < 0.0 and target >= 0:
-                shift[f] = least
-            if least < np.inf:
-                for s in range(k):
-                    out[o + f * k + s] -= least
-        change = _store_all(out, o, to_variable, m, n * k, damping, change)
+        if k == U8(16):
+            change = _keep_sixteens(out, o, to_variable, m, n, shift, target >= 0, damping, change)
+        else:
+            change = _keep_rows(out, o, to_variable, m, n, k, shift, target >= 0, damping, change)
         o += n * k
     return change
 
 
 @inlined
-def _store_all(out, o, to_variable, m, size, damping, change):  # type: ignore[no-untyped-def]
-    """Compare, damp and store rows that lie one after another, as one long row; the larger change."""
-    if damping < 0.0:
-        for i in range(size):
-            write(to_variable, m + i, read(out, o + i))
-    elif damping > 0.0:
-        for i in range(size):
-            value, former = read(out, o + i), to_variable[m + i]
-            # inf - inf is NaN where nothing moved
-            change = greater(abs(value - former) if value != former else 0.0, change)
-            mixed = damping * former + (1.0 - damping) * value
-            write(to_variable, m + i, mixed if value < np.inf and former < np.inf else value)
-    else:
-        for i in range(size):
-            value, former = read(out, o + i), to_variable[m + i]
-            change = greater(abs(value - former) if value != former else 0.0, change)
-            write(to_variable, m + i, value)
-    return change
+def _keep_rows(out, o, to_variable, m, n, k, shift, shifted, damping, change):  # type: ignore[no-untyped-def]
+    """Normalise, compare, damp and store n rows of energies; the larger change."""
+    fours = k & ~U8(3)
+    moved = filled(change)
+    for f in range(n):
+        least = least_of_row(out, o, k)
+        if damping < 0.0 and shifted:
+            shift[f] = least
+        least = least if least < np.inf else 0.0
+        off = filled(least)
+        for s in range(U8(0), fours, U8(4)):
+            moved = _keep_four(less(load(out, o + s), off), to_variable, m + s, damping, moved)
+        for s in range(fours, k):
+            value = out[o + s] - least
+            if damping >= 0.0:
+                former = to_variable[m + s]
+                change = greater(abs(value - former) if value != former else 0.0, change)
+                mixed = damping * former + (1.0 - damping) * value
+                value = mixed if damping > 0.0 and mixed < np.inf else value
+            to_variable[m + s] = value
+        o += k
+        m += k
+    return greater(greatest_in(moved), change)
+
+
+@inlined
+def _keep_sixteens(out, o, to_variable, m, n, shift, shifted, damping, change):  # type: ignore[no-untyped-def]
+    """The same for rows of sixteen, which stay in registers."""
+    moved = filled(change)
+    for f in range(n):
+        x, y, z, t = load(out, o), load(out, o + U8(4)), load(out, o + U8(8)), load(out, o + U8(12))
+        least = least_in(lessers(lessers(x, y), lessers(z, t)))
+        if damping < 0.0 and shifted:
+            shift[f] = least
+        off = filled(least if least < np.inf else 0.0)
+        moved = _keep_four(less(x, off), to_variable, m, damping, moved)
+        moved = _keep_four(less(y, off), to_variable, m + U8(4), damping, moved)
+        moved = _keep_four(less(z, off), to_variable, m + U8(8), damping, moved)
+        moved = _keep_four(less(t, off), to_variable, m + U8(12), damping, moved)
+        o += U8(16)
+        m += U8(16)
+    return greatest_in(moved)
+
+
+@inlined
+def _keep_four(value, to_variable, m, damping, moved):  # type: ignore[no-untyped-def]
+    if damping >= 0.0:
+        former = load(to_variable, m)
+        # inf - inf is NaN where nothing moved, and NaN is not greater than anything
+        moved = greaters(magnitude(less(value, former)), moved)
+        if damping > 0.0:
+            # Infinite where one of the two is: then the new energy is right, infinite or not.
+            value = finite(added(times(filled(damping), former), times(filled(1.0 - damping), value)), value)
+    store(to_variable, m, value)
+    return moved
 
 
 @inlined

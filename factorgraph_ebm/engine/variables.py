@@ -25,8 +25,9 @@ from factorgraph_ebm._jit import (
     inlined,
     kernel,
 )
-from factorgraph_ebm.factors.apart import read, write
+from factorgraph_ebm.engine.addresses import after
 from factorgraph_ebm.factors.extremes import least_of, lesser
+from factorgraph_ebm.factors.packs import added, filled, least_in, less, lessers, load, store
 
 U8 = np.uint64
 
@@ -84,14 +85,30 @@ def send_to_factors(  # type: ignore[no-untyped-def]
                 q += to_variable[m + one]
             continue
         if b - a <= U8(4):
-            for i in range(first, stop):
+            # Two at a time: what both hear is added up once. Where fewer than three rows are heard, zeros stand in.
+            if b - a < U8(4):
+                for s in range(k):
+                    scratch[s] = 0.0
+            for i in range(first, stop, U8(2)):
+                pair = i + one < stop
+                beyond = i + U8(2) if pair else i + one
+                c = a if a < i else beyond
+                x = after(to_variable, slot_message[c]) if c < b else scratch
+                d = c + one if c + one != i else beyond
+                y = after(to_variable, slot_message[d]) if d < b else scratch
                 m = slot_message[i]
-                least = _send_row(unary, w, slot_message, a, b, i, to_variable, to_factor, m, k)
-                if stop - first == one:
-                    shift[v - low] = least
-                if least < np.inf:
-                    for s in range(k):
-                        to_factor[m + s] -= least
+                if pair:
+                    n = slot_message[i + one]
+                    _send_two(
+                        after(unary, w), x, y, after(to_variable, m), after(to_variable, n), after(to_factor, m),
+                        after(to_factor, n), k,
+                    )  # fmt: skip
+                else:
+                    e = d + one if d + one != i else beyond
+                    z = after(to_variable, slot_message[e]) if e < b else scratch
+                    least = _send_one(after(unary, w), x, y, z, after(to_factor, m), k)
+                    if stop - first == one:
+                        shift[v - low] = least
             continue
         for s in range(k):
             scratch[s] = unary[w + s]
@@ -130,38 +147,77 @@ def send_to_factors(  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _send_row(unary, w, slot_message, a, b, i, to_variable, to_factor, m, k):  # type: ignore[no-untyped-def]
-    """to_factor of slot i of up to four, a to b, not normalised: the other rows are read at once. Its least."""
-    one, two, three = U8(1), U8(2), U8(3)
-    least = np.inf
-    if b - a == one:
-        for s in range(k):
-            total = read(unary, w + s)
-            write(to_factor, m + s, total)
-            least = lesser(total, least)
-        return least
-    first = a if i > a else a + one
-    x = slot_message[first]
-    if b - a == two:
-        for s in range(k):
-            total = read(unary, w + s) + read(to_variable, x + s)
-            write(to_factor, m + s, total)
-            least = lesser(total, least)
-        return least
-    second = a + one if i > a + one else a + two
-    y = slot_message[second]
-    if b - a == three:
-        for s in range(k):
-            total = read(unary, w + s) + read(to_variable, x + s) + read(to_variable, y + s)
-            write(to_factor, m + s, total)
-            least = lesser(total, least)
-        return least
-    z = slot_message[a + two if i > a + two else a + three]
-    for s in range(k):
-        total = (read(unary, w + s) + read(to_variable, x + s)) + (read(to_variable, y + s) + read(to_variable, z + s))
-        write(to_factor, m + s, total)
+def _send_one(u, x, y, z, out, k):  # type: ignore[no-untyped-def]
+    """out = u + x + y + z, normalised; what was its least."""
+    whole = k & ~U8(3)
+    low = filled(np.inf)
+    for s in range(U8(0), whole, U8(4)):
+        row = added(added(load(u, s), added(load(x, s), load(y, s))), load(z, s))
+        store(out, s, row)
+        low = lessers(row, low)
+    least = least_in(low)
+    for s in range(whole, k):
+        total = (u[s] + (x[s] + y[s])) + z[s]
+        out[s] = total
         least = lesser(total, least)
+    off = least if least < np.inf else 0.0
+    for s in range(U8(0), whole, U8(4)):
+        store(out, s, less(load(out, s), filled(off)))
+    for s in range(whole, k):
+        out[s] -= off
     return least
+
+
+@inlined
+def _both(u, x, y, p, q, s):  # type: ignore[no-untyped-def]
+    both = added(load(u, s), added(load(x, s), load(y, s)))
+    return added(both, load(q, s)), added(both, load(p, s))
+
+
+@inlined
+def _send_two(u, x, y, p, q, to_p, to_q, k):  # type: ignore[no-untyped-def]
+    """to_p = u + x + y + q and to_q = u + x + y + p, normalised."""
+    if k == U8(16):
+        a, b = _both(u, x, y, p, q, U8(0))
+        c, d = _both(u, x, y, p, q, U8(4))
+        e, f = _both(u, x, y, p, q, U8(8))
+        g, h = _both(u, x, y, p, q, U8(12))
+        one_least = least_in(lessers(lessers(a, c), lessers(e, g)))
+        least = least_in(lessers(lessers(b, d), lessers(f, h)))
+        one = filled(one_least if one_least < np.inf else 0.0)
+        other = filled(least if least < np.inf else 0.0)
+        store(to_p, U8(0), less(a, one))
+        store(to_p, U8(4), less(c, one))
+        store(to_p, U8(8), less(e, one))
+        store(to_p, U8(12), less(g, one))
+        store(to_q, U8(0), less(b, other))
+        store(to_q, U8(4), less(d, other))
+        store(to_q, U8(8), less(f, other))
+        store(to_q, U8(12), less(h, other))
+        return
+    whole = k & ~U8(3)
+    low, high = filled(np.inf), filled(np.inf)
+    for s in range(U8(0), whole, U8(4)):
+        both = added(load(u, s), added(load(x, s), load(y, s)))
+        one, other = added(both, load(q, s)), added(both, load(p, s))
+        store(to_p, s, one)
+        store(to_q, s, other)
+        low, high = lessers(one, low), lessers(other, high)
+    one_least, least = least_in(low), least_in(high)
+    for s in range(whole, k):
+        total = u[s] + (x[s] + y[s])
+        first, second = total + q[s], total + p[s]
+        to_p[s] = first
+        to_q[s] = second
+        one_least, least = lesser(first, one_least), lesser(second, least)
+    one_least = one_least if one_least < np.inf else 0.0
+    least = least if least < np.inf else 0.0
+    for s in range(U8(0), whole, U8(4)):
+        store(to_p, s, less(load(to_p, s), filled(one_least)))
+        store(to_q, s, less(load(to_q, s), filled(least)))
+    for s in range(whole, k):
+        to_p[s] -= one_least
+        to_q[s] -= least
 
 
 @kernel(NOTHING, READ_F8, READ_U8, READ_U4, READ_U8, READ_F8, F8, SIZE, SIZE)

@@ -15,6 +15,7 @@ import numpy as np
 
 from factorgraph_ebm._jit import inlined
 from factorgraph_ebm.factors.elementary import exp_minus, minus_log
+from factorgraph_ebm.factors.packs import load, store, turned_square
 
 U8 = np.uint64
 
@@ -40,16 +41,38 @@ def lanes_of(k, left):  # type: ignore[no-untyped-def]
 @inlined
 def turn(rows, m, k, turned, t, lanes):  # type: ignore[no-untyped-def]
     """Rows of k states at rows[m:] -> turned[t:]."""
-    for i in range(lanes):
-        for s in range(k):
-            turned[t + s * lanes + i] = rows[m + i * k + s]
+    _turn(rows, m, lanes, k, turned, t)
 
 
 @inlined
 def turn_back(turned, t, k, rows, m, lanes):  # type: ignore[no-untyped-def]
-    for i in range(lanes):
-        for s in range(k):
-            rows[m + i * k + s] = turned[t + s * lanes + i]
+    _turn(turned, t, k, lanes, rows, m)
+
+
+@inlined
+def _turn(x, m, height, width, y, n):  # type: ignore[no-untyped-def]
+    """y[n:] (width, height) = x[m:] (height, width) turned, in squares of four."""
+    one, two, three = U8(1), U8(2), U8(3)
+    rows, columns = height & ~U8(3), width & ~U8(3)
+    for i in range(U8(0), rows, U8(4)):
+        for j in range(U8(0), columns, U8(4)):
+            p = m + i * width + j
+            q = n + j * height + i
+            a, b, c, d = turned_square(
+                load(x, p), load(x, p + width), load(x, p + two * width), load(x, p + three * width)
+            )
+            store(y, q, a)
+            store(y, q + height, b)
+            store(y, q + two * height, c)
+            store(y, q + three * height, d)
+        for j in range(columns, width):
+            p = m + i * width + j
+            q = n + j * height + i
+            y[q], y[q + one] = x[p], x[p + width]
+            y[q + two], y[q + three] = x[p + two * width], x[p + three * width]
+    for i in range(rows, height):
+        for j in range(width):
+            y[n + j * height + i] = x[m + i * width + j]
 
 
 @inlined

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm._jit import inlined, kernel
-from factorgraph_ebm.factors.apart import read, write
 from factorgraph_ebm.factors.elementary import exp_minus, minus_log
-from factorgraph_ebm.factors.extremes import least_of, lesser
+from factorgraph_ebm.factors.extremes import lesser
 from factorgraph_ebm.factors.message_kernels import LARGEST, SIGNATURE, SMALLEST, MessageKernels, is_target
+from factorgraph_ebm.factors.packs import filled, least_in, least_of_row, lessers, load, store
 from factorgraph_ebm.factors.potts_statistics import potts_statistics
 from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
 from factorgraph_ebm.factors.table_kernels import table_mixed
@@ -129,9 +129,10 @@ def potts_min(run, number, store, weight, constants, to_factor, out, scratch, lo
                 continue
             if penalty >= 0.0:
                 # The least of all serves as the least of the others: at its own state nothing is less than itself.
-                other = least_of(to_factor, m, k) + penalty
-                for s in range(k):
-                    write(out, o + s, lesser(read(to_factor, m + s), other))
+                if k == U8(16):
+                    _lower_sixteen(to_factor, m, penalty, out, o)
+                else:
+                    _lower(to_factor, m, least_of_row(to_factor, m, k) + penalty, out, o, k)
                 continue
             least, second, where = np.inf, np.inf, U8(0)
             for s in range(k):
@@ -143,6 +144,27 @@ def potts_min(run, number, store, weight, constants, to_factor, out, scratch, lo
             for s in range(k):
                 other = (second if s == where else least) + penalty
                 out[o + s] = to_factor[m + s] if to_factor[m + s] < other else other
+
+
+@inlined
+def _lower(x, m, other, out, o, k):  # type: ignore[no-untyped-def]
+    """The lesser of a row and one number."""
+    fours = k & ~U8(3)
+    for s in range(U8(0), fours, U8(4)):
+        store(out, o + s, lessers(load(x, m + s), filled(other)))
+    for s in range(fours, k):
+        out[o + s] = lesser(x[m + s], other)
+
+
+@inlined
+def _lower_sixteen(x, m, penalty, out, o):  # type: ignore[no-untyped-def]
+    """The lesser of a row of sixteen, which stays in registers, and its least plus the penalty."""
+    p, q, r, t = load(x, m), load(x, m + U8(4)), load(x, m + U8(8)), load(x, m + U8(12))
+    other = filled(least_in(lessers(lessers(p, q), lessers(r, t))) + penalty)
+    store(out, o, lessers(p, other))
+    store(out, o + U8(4), lessers(q, other))
+    store(out, o + U8(8), lessers(r, other))
+    store(out, o + U8(12), lessers(t, other))
 
 
 @kernel(*SIGNATURE)

@@ -21,6 +21,7 @@ from factorgraph_ebm.factors.distance_kernels import (
 )
 from factorgraph_ebm.factors.elementary import exp_minus
 from factorgraph_ebm.factors.message_kernels import SIGNATURE, MessageKernels, is_target
+from factorgraph_ebm.factors.packs import added, lessers, load, store
 from factorgraph_ebm.factors.table_kernels import table_mixed
 from factorgraph_ebm.factors.truncated import Truncated
 from factorgraph_ebm.graph.parametrisation import Floats
@@ -83,17 +84,18 @@ def truncated_linear_min(run, number, store, weight, constants, to_factor, out, 
             continue
         o = U8(slot) * n * k
         m = U8(run[8 + 4 * (1 - slot) + 2]) + low * k
-        f = U8(0)
-        while f < n:
-            lanes = lanes_of(k, n - f)
-            if lanes < U8(FEWEST) or k < U8(3):
-                for i in range(f, f + lanes):
-                    w = store[U8(run[4])] if run[4] >= 0 else store[number[low + i]]
-                    _row_min(to_factor, m + i * k, w, limit, truncates, k, out, o + i * k)
-            else:
-                _turned_min(run, number, store, limit, truncates, to_factor, m + f * k, low + f, k, lanes, scratch)
-                turn_back(scratch, U8(0), k, out, o + f * k, lanes)
-            f += lanes
+        turned = n & ~U8(7) if k >= U8(3) else U8(0)
+        for f in range(U8(0), turned, U8(8)):
+            turn(to_factor, m + f * k, k, scratch, U8(0), U8(8))
+            for i in range(U8(8)):
+                w = store[U8(run[4])] if run[4] >= 0 else store[number[low + f + i]]
+                scratch[U8(8) * k + i] = w
+                scratch[U8(8) * k + U8(8) + i] = truncated(w, k, False, limit) if truncates else np.inf
+            _turned_min(scratch, k)
+            turn_back(scratch, U8(0), k, out, o + f * k, U8(8))
+        for f in range(turned, n):
+            w = store[U8(run[4])] if run[4] >= 0 else store[number[low + f]]
+            _row_min(to_factor, m + f * k, w, limit, truncates, k, out, o + f * k)
 
 
 @inlined
@@ -115,35 +117,31 @@ def _row_min(x, m, w, limit, truncates, k, out, o):  # type: ignore[no-untyped-d
 
 
 @inlined
-def _turned_min(run, number, store, limit, truncates, x, m, first, k, lanes, turned):  # type: ignore[no-untyped-def]
-    one = U8(1)
-    w = k * lanes
-    cap = w + lanes
-    turn(x, m, k, turned, U8(0), lanes)
-    for i in range(lanes):
-        turned[w + i] = store[U8(run[4])] if run[4] >= 0 else store[number[first + i]]
-        turned[cap + i] = turned[i]
-    for s in range(one, k):
-        at = s * lanes
-        before = at - lanes
-        for i in range(lanes):
-            value = turned[at + i]
-            step = turned[before + i] + turned[w + i]
-            turned[cap + i] = value if value < turned[cap + i] else turned[cap + i]
-            turned[at + i] = value if value < step else step
-    for i in range(lanes):
-        turned[cap + i] = turned[cap + i] + truncated(turned[w + i], k, False, limit) if truncates else np.inf
-    at = (k - one) * lanes
-    for i in range(lanes):
-        turned[at + i] = turned[at + i] if turned[at + i] < turned[cap + i] else turned[cap + i]
-    for j in range(one, k):
-        at = (k - one - j) * lanes
-        after = at + lanes
-        for i in range(lanes):
-            value = turned[at + i]
-            step = turned[after + i] + turned[w + i]
-            value = value if value < step else step
-            turned[at + i] = value if value < turned[cap + i] else turned[cap + i]
+def _turned_min(turned, k):  # type: ignore[no-untyped-def]
+    """The two passes over eight rows that are turned; behind them lie their weights, and what the cap adds.
+
+    Eight, since each step waits for the one before: while four rows wait, four others are at work.
+    """
+    at = U8(8) * k
+    w, v = load(turned, at), load(turned, at + U8(4))
+    x, y = load(turned, U8(0)), load(turned, U8(4))
+    low, other = x, y
+    for s in range(U8(8), at, U8(8)):
+        p, q = load(turned, s), load(turned, s + U8(4))
+        low, other = lessers(p, low), lessers(q, other)
+        x, y = lessers(p, added(x, w)), lessers(q, added(y, v))
+        store(turned, s, x)
+        store(turned, s + U8(4), y)
+    low, other = added(low, load(turned, at + U8(8))), added(other, load(turned, at + U8(12)))
+    x, y = lessers(x, low), lessers(y, other)
+    store(turned, at - U8(8), x)
+    store(turned, at - U8(4), y)
+    for j in range(U8(16), at + U8(8), U8(8)):
+        s = at - j
+        p, q = load(turned, s), load(turned, s + U8(4))
+        x, y = lessers(lessers(p, added(x, w)), low), lessers(lessers(q, added(y, v)), other)
+        store(turned, s, x)
+        store(turned, s + U8(4), y)
 
 
 @kernel(*SIGNATURE)

@@ -228,17 +228,18 @@ def test_only_the_range_asked_for_is_sent(send, draw, rng):
 
 
 class Stretch:
-    """Variables of `degree` slots, `split` below, the messages of each beside those of the last; then two apart."""
+    """Variables of `degree` slots, `split` below, the messages of each `stride` behind those of the last; then more."""
 
-    def __init__(self, rng, n, degree, split, draw):
+    def __init__(self, rng, n, degree, split, draw, stride):
         self.n = n
         self.slot_start = np.append(np.arange(n + 2) * degree, (n + 2) * degree + 1).astype(np.uint32)
         self.slot_split = self.slot_start[:-1] + np.append(np.full(n + 1, split), 1).astype(np.uint32)
-        first = rng.permutation(degree) * (n + 9)
-        row = (first + np.arange(n + 2)[:, None]).ravel()
+        room = (n + 9) * stride
+        first = rng.permutation(degree) * (1 if stride >= degree else room)
+        row = (first + stride * np.arange(n + 2)[:, None]).ravel()
         row[-degree:] += 3
-        self.slot_message = np.append(row, degree * (n + 9)).astype(np.uint64)
-        self.to_variable = np.full(degree * (n + 9) + 1, NAN)
+        self.slot_message = np.append(row, degree * room).astype(np.uint64)
+        self.to_variable = np.full(degree * room + 1, NAN)
         self.to_variable[self.slot_message.astype(int)] = draw(rng, len(self.slot_message))
         self.unary = draw(rng, n + 2)
         self.row = np.zeros(n + 2, np.uint64)
@@ -255,10 +256,11 @@ class Stretch:
 
 @pytest.mark.parametrize("send, draw", [(send_odds, odds), (send_odds, extreme_odds), (send_differences, certain)])
 @pytest.mark.parametrize("degree", [1, 2, 3, 4, 5, 8])
-def test_rows_of_variables_are_sent_as_each_of_them(degree, send, draw, rng):
+@pytest.mark.parametrize("stride", [1, 2, 5])
+def test_rows_of_variables_are_sent_as_each_of_them(stride, degree, send, draw, rng):
     for n in (1, 7, 8, 9, 50, LONG + 13):
         for split in {0, degree // 2, degree - 1, degree}:
-            stretch = Stretch(rng, n, degree, split, draw)
+            stretch = Stretch(rng, n, degree, split, draw, stride)
             np.testing.assert_array_equal(stretch.row, [*range(n + 1, 0, -1), 1])
             alone = np.ones(n + 2, np.uint64)
             for target in (ALL, BELOW, ABOVE):
@@ -268,13 +270,20 @@ def test_rows_of_variables_are_sent_as_each_of_them(degree, send, draw, rng):
 
 
 def test_rows_end_where_variables_differ():
-    """In degree, in which slots come before the split, or in where a message lies; without messages there is no row."""
-    degree, split = np.array([0, 0, 2, 2, 2, 2, 1, 1]), np.array([0, 0, 1, 1, 1, 2, 1, 1])
+    """In degree, in which slots come before the split, or in how far behind a message lies; or without messages."""
+    degree, split = np.array([0, 0, 2, 2, 2, 2, 1, 1, 1, 1]), np.array([0, 0, 1, 1, 1, 2, 1, 1, 1, 1])
     slot_start = np.append(0, np.cumsum(degree)).astype(np.uint32)
-    message = np.array([0, 20, 1, 21, 2, 22, 3, 23, 4, 6], np.uint64)
-    row = np.zeros(8, np.uint64)
+    message = np.array([0, 20, 1, 21, 2, 22, 3, 23, 4, 6, 8, 5], np.uint64)
+    row = np.zeros(10, np.uint64)
     measure_rows(slot_start, slot_start[:-1] + split.astype(np.uint32), message, row)
-    np.testing.assert_array_equal(row, [1, 1, 3, 2, 1, 1, 1, 1])
+    np.testing.assert_array_equal(row, [1, 1, 3, 2, 1, 1, 3, 2, 1, 1])
+    # Slots that lie differently far behind, and a stride that changes: the first two are alike still.
+    row, message = np.zeros(3, np.uint64), np.array([0, 10, 1, 12, 2, 14], np.uint64)
+    measure_rows(np.arange(0, 8, 2).astype(np.uint32), np.arange(0, 6, 2).astype(np.uint32), message, row)
+    np.testing.assert_array_equal(row, [1, 1, 1])
+    row = np.zeros(4, np.uint64)
+    measure_rows(np.arange(5, dtype=np.uint32), np.arange(4, dtype=np.uint32), np.array([0, 1, 3, 5], np.uint64), row)
+    np.testing.assert_array_equal(row, [2, 3, 2, 1])
     measure_rows(np.zeros(1, np.uint32), np.zeros(0, np.uint32), np.zeros(0, np.uint64), row[:0])
 
 
