@@ -3,7 +3,8 @@
 Eliminating v joins the factors that mention it into its *bucket*, a table over v and its neighbours, and makes these
 neighbours of each other. The work of exact inference is the sum of the entries of all buckets, its memory the largest
 (R. Dechter, "Bucket elimination: a unifying framework for reasoning", Artificial Intelligence 113, 1999). The best
-order is NP-hard to find; `elimination_search` looks for a good one, component by component.
+order is NP-hard to find. `elimination_first` finds one in a moment; where that is dear, an order of small bandwidth
+(`scipy`'s, good for long thin graphs) and those of `elimination_search` are tried as well, component by component.
 
 Components that are alike, one the copy of another, are ordered once: a list of ten thousand chains has few lengths.
 """
@@ -14,11 +15,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, I8, INTEGER, NOTHING, READ_I8, READ_U1, REAL, inlined, kernel
+from factorgraph_ebm._jit import F8, I8, NOTHING, READ_I8, REAL, kernel
 from factorgraph_ebm.arrays import F64, I64, U8
+from factorgraph_ebm.compiler.elimination_components import copy_orders, find_components, find_copies
+from factorgraph_ebm.compiler.elimination_first import order_lightly
 from factorgraph_ebm.compiler.elimination_graph import MOST, filled
 from factorgraph_ebm.compiler.elimination_search import order_components
-from factorgraph_ebm.compiler.ordering import label_components
+
+CHEAP = 2.0**14
+"entries that take less time than to look for a better order"
+FAR = 2.0**13
+"how much larger than the limit a bucket of the first order may be where there is hope: others are rarely so much less"
 
 
 class Elimination(NamedTuple):
@@ -34,23 +41,6 @@ class Elimination(NamedTuple):
     "(C,) log2 of the entries of the largest bucket; +inf there too"
 
 
-class Components(NamedTuple):
-    """Variables and factors component by component; C components by their smallest variable."""
-
-    component: I64
-    "(V,) number of the component"
-    start: I64
-    "(C + 1,) into `member`"
-    member: I64
-    "(V,) variables, ascending within a component"
-    local: I64
-    "(V,) place of each variable among those of its component"
-    own_start: I64
-    "(C + 1,) into `own`"
-    own: I64
-    "(F,) factors, ascending within a component; those over no variable come last, in none"
-
-
 def find_order(
     factor_start: I64,
     slot_variable: I64,
@@ -58,7 +48,9 @@ def find_order(
     stage: U8 | None = None,
     *,
     limit: float = 2.0**28,
-    effort: float = 1.0,
+    effort: float = 0.25,
+    cheap: float = CHEAP,
+    hopeful: bool = False,
 ) -> Elimination:
     """Look for an order of few entries.
 
@@ -71,6 +63,9 @@ def find_order(
     limit : entries of the largest bucket; a component where no rule stays within it (or within 256 variables of one
         bucket) is given up: its entries are +inf, and its order is any that respects the stages
     effort : a component is tried again until that has cost `effort` times the entries of its best order, in operations
+        (of which each takes as long as a few products of entries)
+    cheap : entries of a component up to which no order but the first is looked for
+    hopeful : give up where the first order of a component exceeds FAR times the limit; otherwise others are tried
 
     Examples
     --------
@@ -85,19 +80,57 @@ def find_order(
     stage = np.zeros(len(states), np.uint8) if stage is None else stage
     parts = find_components(factor_start, slot_variable, len(states))
     n = len(parts.start) - 1
-    like = np.arange(n)
-    if n > 1:
-        size = 1 << int(2 * n).bit_length()
-        working = np.full(size, -1), like, np.empty(n, np.int64)
-        find_alike(factor_start, slot_variable, states, stage, *parts[1:], *working)
+    like = find_copies(factor_start, slot_variable, states, stage, parts)
     order, entries, largest = np.empty(len(states), np.int64), np.empty(n), np.empty(n)
-    order_components(
-        factor_start, slot_variable, states, stage, *parts[1:], like, float(limit), float(effort),
-        order, entries, largest,
-    )  # fmt: skip
-    if n > 1:
-        copy_orders(*parts[1:4], like, order, entries, largest)
+    graph, far = (factor_start, slot_variable, states, stage), min(limit * FAR, 2.0**1000)
+    order_lightly(*graph, parts, like, far, order, entries, largest)
+    dear = (like == np.arange(n)) & ((entries > cheap) | (largest > limit))
+    if dear.any() and not (hopeful and (entries[dear] == np.inf).any()):
+        others = np.where(dear, like, -1)
+        for search in (_order_narrowly, order_components):
+            found = np.empty(len(states), np.int64), np.full(n, np.inf), np.full(n, np.inf)
+            search(*graph, *parts[1:], others, float(limit), float(effort), *found)
+            better = np.flatnonzero(dear & (found[1] < entries))
+            entries[better], largest[better] = found[1][better], found[2][better]
+            for c in better.tolist():
+                order[parts.start[c] : parts.start[c + 1]] = found[0][parts.start[c] : parts.start[c + 1]]
+    entries[largest > limit] = np.inf
+    largest[largest > limit] = np.inf
+    copy_orders(*parts[1:4], like, order, entries, largest)
     return Elimination(order, parts.start, entries, np.log2(largest))
+
+
+def _order_narrowly(
+    factor_start: I64,
+    slot_variable: I64,
+    states: I64,
+    stage: U8,
+    start: I64,
+    member: I64,
+    local: I64,
+    own_start: I64,
+    own: I64,
+    like: I64,
+    limit: float,
+    effort: float,
+    order: I64,
+    entries: F64,
+    largest: F64,
+) -> None:
+    """The order of Cuthill and McKee, within stages, of each component c where `like[c]` is c."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+    holds = csr_array((np.ones(len(slot_variable)), slot_variable, factor_start), (len(factor_start) - 1, len(states)))
+    narrow = reverse_cuthill_mckee((holds.T @ holds).tocsr(), symmetric_mode=True).astype(np.int64)
+    narrow = narrow[np.argsort(stage[narrow], kind="stable")]
+    component = np.empty(len(states), np.int64)
+    component[member] = np.repeat(np.arange(len(like)), np.diff(start))
+    entries[:], largest[:] = 0.0, 0.0
+    entries[like != np.arange(len(like))] = np.inf  # not looked at
+    eliminate_in_order(
+        factor_start, slot_variable, states, narrow, component, start.copy(), limit, order, entries, largest
+    )  # fmt: skip
 
 
 def known_order(
@@ -124,121 +157,6 @@ def known_order(
         float(limit), grouped, entries, largest,
     )  # fmt: skip
     return Elimination(grouped, parts.start, entries, np.log2(largest))
-
-
-def find_components(factor_start: I64, slot_variable: I64, n_variables: int) -> Components:
-    component = np.empty(n_variables, np.int64)
-    label_components(factor_start, slot_variable, component)
-    working = np.zeros(n_variables + 1, np.int64), np.zeros(n_variables + 1, np.int64)
-    member, local, own = (np.empty(size, np.int64) for size in (n_variables, n_variables, len(factor_start) - 1))
-    n = gather_components(factor_start, slot_variable, component, *working, member, local, own)
-    start, own_start = (w[: n + 1] for w in working)
-    return Components(component, start, member, local, own_start, own)
-
-
-@kernel(INTEGER, READ_I8, READ_I8, I8, I8, I8, I8, I8, I8)
-def gather_components(factor_start, slot_variable, component, start, own_start, member, local, own):  # type: ignore[no-untyped-def]
-    """Number the components; `component` (V,) enters as labels, `start` and `own_start` (V + 1,) as zeros."""
-    n = 0
-    for v in range(len(component)):
-        # A label is the smallest variable of its component, so its number is known when it is met.
-        if component[v] == v:
-            component[v] = n
-            n += 1
-        else:
-            component[v] = component[component[v]]
-        c = component[v]
-        local[v] = start[c + 1]
-        start[c + 1] += 1
-    for c in range(n):
-        start[c + 1] += start[c]
-    for v in range(len(component)):
-        member[start[component[v]] + local[v]] = v
-    n_factors = len(factor_start) - 1
-    for f in range(n_factors):
-        if factor_start[f + 1] > factor_start[f]:
-            own_start[component[slot_variable[factor_start[f]]] + 1] += 1
-    for c in range(n):
-        own_start[c + 1] += own_start[c]
-    last = own_start[n]
-    for f in range(n_factors):
-        if factor_start[f + 1] > factor_start[f]:
-            c = component[slot_variable[factor_start[f]]]
-            own[own_start[c]] = f
-            own_start[c] += 1
-        else:
-            own[last] = f
-            last += 1
-    for c in range(n, 0, -1):
-        own_start[c] = own_start[c - 1]
-    own_start[0] = 0
-    return n
-
-
-@inlined
-def is_copy(factor_start, slot_variable, states, stage, start, member, local, own_start, own, c, d):  # type: ignore[no-untyped-def]
-    if start[c + 1] - start[c] != start[d + 1] - start[d]:
-        return False
-    if own_start[c + 1] - own_start[c] != own_start[d + 1] - own_start[d]:
-        return False
-    for i in range(start[c + 1] - start[c]):
-        u, v = member[start[c] + i], member[start[d] + i]
-        if states[u] != states[v] or stage[u] != stage[v]:
-            return False
-    for i in range(own_start[c + 1] - own_start[c]):
-        f, g = own[own_start[c] + i], own[own_start[d] + i]
-        if factor_start[f + 1] - factor_start[f] != factor_start[g + 1] - factor_start[g]:
-            return False
-        for s in range(factor_start[f + 1] - factor_start[f]):
-            if local[slot_variable[factor_start[f] + s]] != local[slot_variable[factor_start[g] + s]]:
-                return False
-    return True
-
-
-@kernel(NOTHING, READ_I8, READ_I8, READ_I8, READ_U1, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, I8, I8, I8)
-def find_alike(  # type: ignore[no-untyped-def]
-    factor_start, slot_variable, states, stage, start, member, local, own_start, own, table, like, hashes
-):  # fmt: skip
-    """`like[c]` becomes the first component that c is a copy of, variable by variable and factor by factor.
-
-    `table` (a power of two above 2 C) enters as -1: a hash table of the components that are copies of none.
-    """
-    for c in range(len(like)):
-        h = start[c + 1] - start[c]
-        for i in range(start[c], start[c + 1]):
-            v = member[i]
-            # At most 31 bits times 31 bits: no product exceeds an integer.
-            h = (h * 1103515245 + states[v] * 2 + stage[v] + 12345) & 0x7FFFFFFF
-        for i in range(own_start[c], own_start[c + 1]):
-            f = own[i]
-            h = (h * 1103515245 + factor_start[f + 1] - factor_start[f] + 12345) & 0x7FFFFFFF
-            for s in range(factor_start[f], factor_start[f + 1]):
-                h = (h * 1103515245 + local[slot_variable[s]] + 12345) & 0x7FFFFFFF
-        hashes[c] = h
-        at = (h ^ (h >> 13)) & (len(table) - 1)
-        like[c] = c
-        while table[at] >= 0:
-            d = table[at]
-            if hashes[d] == h and is_copy(
-                factor_start, slot_variable, states, stage, start, member, local, own_start, own, c, d
-            ):
-                like[c] = d
-                break
-            at = (at + 1) & (len(table) - 1)
-        if like[c] == c:
-            table[at] = c
-
-
-@kernel(NOTHING, READ_I8, READ_I8, READ_I8, READ_I8, I8, F8, F8)
-def copy_orders(start, member, local, like, order, entries, largest):  # type: ignore[no-untyped-def]
-    """Give each component the order of the one that it is like."""
-    for c in range(len(like)):
-        d = like[c]
-        if d != c:
-            entries[c] = entries[d]
-            largest[c] = largest[d]
-            for i in range(start[c + 1] - start[c]):
-                order[start[c] + i] = member[start[c] + local[order[start[d] + i]]]
 
 
 @kernel(NOTHING, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, I8, REAL, I8, F8, F8)
