@@ -3,14 +3,16 @@
 To add one: write `inference/<name>.py` with a `METHOD`, and add it to `METHODS`; the conformance tests find it there.
 """
 
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from factorgraph_ebm.arrays import I64, Bool, Compiled
+from factorgraph_ebm.arrays import I64, Bool
 from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.inference.bp import METHOD as BP
+from factorgraph_ebm.inference.choosing import TINY, Choice, choose
 from factorgraph_ebm.inference.enumerate import METHOD as ENUMERATE
 from factorgraph_ebm.inference.enumerate import entries
 from factorgraph_ebm.inference.icm import METHOD as ICM
@@ -19,27 +21,8 @@ from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked
 
 METHODS: Mapping[str, Method] = {"bp": BP, "enumerate": ENUMERATE, "icm": ICM, "junction_tree": JUNCTION_TREE}
 
-SMALL = 1 << 18
-'entries of all joint tables up to which "auto" enumerates what is not a forest'
-
-
 Listing: TypeAlias = Literal["sample", "k_best"]
 "the questions that only exact methods answer: the names of their entries in `Method`"
-
-
-def choose(compiled: Compiled, minimize: bool, options: Collection[str]) -> tuple[Method, str]:
-    """The method for `auto`, and why: messages where they are exact, enumeration where that is small, else messages."""
-    exact = compiled.sample_exact if minimize else compiled.sample_forest
-    if exact.all():
-        return BP, "a forest, in one sweep up and down"
-    why = "what is summed cannot go first" if minimize and compiled.sample_forest.all() else "not a forest"
-    if not set(options) <= set(ENUMERATE.options):
-        return BP, f"{why}, and its options are given"
-    total = entries(compiled)[1]
-    if total <= SMALL:
-        return ENUMERATE, f"{why}, and all its joint tables have {total:,.0f} entries"
-    size = f"{total:,.0f}" if total < 1e15 else f"{total:.0e}"
-    return BP, f"{why}, and joint tables of {size} entries are too many to enumerate"
 
 
 def check_options(name: str, options: Mapping[str, Any], question: Listing | None = None) -> None:
@@ -68,7 +51,10 @@ def run(name: str, problem: Problem, options: Mapping[str, Any]) -> Answer:
     ------
     MethodError : the method cannot answer this question.
     """
-    method = choose(problem.compiled, problem.minimize, options)[0] if name == "auto" else METHODS[name]
+    if name == "auto":
+        method = choose(problem.union, problem.minimize, options, problem.deadline - time.monotonic()).method
+    else:
+        method = METHODS[name]
     solve = method.best if problem.minimize else method.marginals
     if solve is None:
         able = [m for m in METHODS.values() if (m.best if problem.minimize else m.marginals) is not None]
@@ -101,15 +87,17 @@ def run_k_best(name: str, problem: Problem, options: Mapping[str, Any], k: int, 
 
 
 def _able(question: Listing) -> list[Method]:
-    """The methods with such an entry in the order in which "auto" tries them: as registered, enumeration last."""
-    able = [m for m in METHODS.values() if getattr(m, question) is not None]
-    return sorted(able, key=lambda m: m is ENUMERATE)
+    """The methods with such an entry."""
+    return [m for m in METHODS.values() if getattr(m, question) is not None]
 
 
 def _run_listing(question: Listing, name: str, problem: Problem, options: Mapping[str, Any], *asked: Any) -> Any:
     """Ask the named method, or for "auto" the first that has these options and does not refuse."""
     able = _able(question)
-    if name != "auto":
+    if name == "auto":
+        # Where all is tiny no tree need be found, or compiled; elsewhere enumeration comes last.
+        able.sort(key=lambda m: (m is ENUMERATE) == (entries(problem.compiled)[1] > TINY))
+    else:
         method = METHODS[name]
         if method not in able:
             raise MethodError(
@@ -134,5 +122,6 @@ def _run_listing(question: Listing, name: str, problem: Problem, options: Mappin
 
 
 __all__ = [
-    "METHODS", "Answer", "Method", "Problem", "Ranked", "check_options", "choose", "run", "run_k_best", "run_sample",
+    "METHODS", "Answer", "Choice", "Method", "Problem", "Ranked", "check_options", "choose", "run", "run_k_best",
+    "run_sample",
 ]  # fmt: skip

@@ -189,23 +189,33 @@ class Cost(NamedTuple):
     "log2 of the entries of the largest table that is looked at; +inf where the search gave up"
     bytes: int
     products: float
+    seconds: float
+    "on one thread of such machines as the benchmarks were measured on; +inf where it is too wide"
 
     def __str__(self) -> str:
         if not np.isfinite(self.width):
             return f"tables of more than {LARGEST:,.0f} entries"
-        return f"{self.products:.3g} products over tables of at most {2**self.width:,.0f} entries, {self.bytes:,} bytes"
+        size = f"{self.products:.3g} products over tables of at most {2**self.width:,.0f} entries, {self.bytes:,} bytes"
+        return f"{size}, about {self.seconds:.2g} s"
 
 
-def predict(union: Union, *, minimize: bool, max_bytes: int | None = None, first: Bool | None = None) -> Cost:
-    """The cost of an answer by a tree, from the structure alone. `first`: as in `shape_of`."""
-    shape = shape_of(union, first)
+A_PRODUCT, A_CONTRACTION, A_CALL = 0.7e-9, 80e-9, 1e-3
+"seconds, as `benchmarks/exact.py` sees them"
+
+
+def predict(
+    union: Union, *, minimize: bool, max_bytes: int | None = None, first: Bool | None = None, hopeful: bool = False
+) -> Cost:
+    """The cost of an answer by a tree, from the structure alone. `first`, `hopeful`: as in `shape_of`."""
+    shape = shape_of(union, first, hopeful=hopeful)
     tree = shape.tree
     if tree is None:
-        return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf)
+        return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf, np.inf)
     products = (1 if minimize else 3) * float(tree.work.sum())
     room = 8 * (int(tree.room.max(initial=0)) + 4 * int(tree.size.max(initial=1)) + shape.table_size)
     fits = room <= (_memory() if max_bytes is None else max_bytes)
-    return Cost(fits, float(np.log2(tree.work.max(initial=1.0))), room, products)
+    seconds = A_CALL + A_PRODUCT * products + A_CONTRACTION * (1 if minimize else 3) * len(tree.x)
+    return Cost(fits, float(np.log2(tree.work.max(initial=1.0))), room, products, seconds)
 
 
 def _memory() -> int:

@@ -69,24 +69,29 @@ class Shape(NamedTuple):
     leaf_loop_start: I64
     leaf_loop: I64
     "of each leaf, for reading its numbers in C order"
+    hopeful: bool
+    "no order was looked for where the first was hopeless"
 
 
 _kept: dict[tuple[int, bytes], Shape] = {}
 "by the identity of an array of a compiled union, for as long as it lives, and by what goes first"
 
 
-def shape_of(union: Union, first: Bool | None = None) -> Shape:
+def shape_of(union: Union, first: Bool | None = None, *, hopeful: bool = False) -> Shape:
     """The leaves and the tree of a union, made once.
 
     `first` (V,): variables that are taken out before others; None: those that are summed out of a minimisation.
+    `hopeful`: where the first order of elimination is hopeless, no other is looked for, and there is no tree.
     """
     owner = union.compiled.variable_start
     key = id(owner), b"" if first is None else np.packbits(first).tobytes()
-    if key not in _kept:
+    found = _kept.get(key)
+    if found is None or (found.tree is None and found.hopeful and not hopeful):
         soft = union.compiled.variable_soft if first is None else first.astype(np.uint8)
-        _kept[key] = _find_shape(union, soft)
-        weakref.finalize(owner, _kept.pop, key, None)
-    return _kept[key]
+        if found is None:
+            weakref.finalize(owner, _kept.pop, key, None)
+        found = _kept[key] = _find_shape(union, soft, hopeful)
+    return found
 
 
 class _Gathering:
@@ -163,7 +168,7 @@ def _chain_of(compiled: Compiled, kind: str, fields: Run) -> Automaton | None:
     return None if bare else found
 
 
-def _find_shape(union: Union, first: U8) -> Shape:
+def _find_shape(union: Union, first: U8, hopeful: bool) -> Shape:
     compiled = union.compiled
     found = _Gathering(compiled, first)
     choices = np.flatnonzero(found.states[0] > 1)
@@ -185,7 +190,7 @@ def _find_shape(union: Union, first: U8) -> Shape:
     leaves = found.leaves()
     states, soft, sample = np.concatenate(found.states), np.concatenate(found.soft), np.concatenate(found.sample)
     stage: U8 = (soft == 0).astype(np.uint8)
-    elimination = find_order(leaves.start, leaves.variable, states, stage, limit=LARGEST)
+    elimination = find_order(leaves.start, leaves.variable, states, stage, limit=LARGEST, hopeful=hopeful)
     order = elimination.order[states[elimination.order] > 1]
     component = np.empty(len(states), np.int64)  # of those that have a choice
     label = np.repeat(np.arange(len(elimination.start) - 1), np.diff(elimination.start))
@@ -195,7 +200,7 @@ def _find_shape(union: Union, first: U8) -> Shape:
     tree = grow_tree(leaves, states, order, stage) if fits else None
     return Shape(
         leaves, tuple(found.sources), states, elimination, tree, found.table_size, soft, sample[head],
-        component[leaves.variable[leaves.start[:-1]]], found.chains, *_leaf_loops(leaves, states),
+        component[leaves.variable[leaves.start[:-1]]], found.chains, *_leaf_loops(leaves, states), hopeful,
     )  # fmt: skip
 
 

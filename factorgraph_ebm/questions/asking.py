@@ -189,13 +189,14 @@ def read_beta(beta: Any) -> float:
     return float(beta)
 
 
-def _deadline(time_limit: Any) -> float:
+def read_time_limit(time_limit: Any) -> float:
+    """Return time_limit in seconds, inf where there is none. Raises MethodError."""
     if time_limit is None:
         return math.inf
     number = isinstance(time_limit, (numbers.Real, np.number)) and not isinstance(time_limit, bool)
     if not number or not float(time_limit) >= 0:
         raise MethodError(f"time_limit= is a number of seconds, or None, not {time_limit!r}.")
-    return time.monotonic() + float(time_limit)
+    return float(time_limit)
 
 
 def read_count(number: Any, says: str, least: int) -> int:
@@ -236,7 +237,7 @@ def answer_samples(
 
 def pose(samples: Samples, soft: Sequence[Bool | None], *, minimize: bool, beta: float, how: How) -> Problem | None:
     """Compile one union and bind its numbers; None for an empty list."""
-    deadline = _deadline(how.time_limit)
+    deadline = time.monotonic() + read_time_limit(how.time_limit)
     if how.threads is not None:
         read_count(how.threads, "threads= is None or an int", 1)
     if not samples.graphs:

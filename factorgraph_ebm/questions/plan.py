@@ -10,10 +10,19 @@ import numpy as np
 from factorgraph_ebm.arrays import Bool
 from factorgraph_ebm.compiler.union import compile_union
 from factorgraph_ebm.errors import MethodError
-from factorgraph_ebm.inference import METHODS, check_options, choose
+from factorgraph_ebm.inference import METHODS, Choice, check_options, choose
 from factorgraph_ebm.inference.enumerate import entries
 from factorgraph_ebm.inference.junction_tree import predict
-from factorgraph_ebm.questions.asking import Asked, Evidence, Graphs, asked_cells, read_beta, read_evidence, samples_of
+from factorgraph_ebm.questions.asking import (
+    Asked,
+    Evidence,
+    Graphs,
+    asked_cells,
+    read_beta,
+    read_evidence,
+    read_time_limit,
+    samples_of,
+)
 
 
 class Plan(NamedTuple):
@@ -23,9 +32,18 @@ class Plan(NamedTuple):
     reason: str
     exact: bool
     "the answer would be proved, or none found"
+    width: float | None = None
+    "log2 of the entries of the largest table of a junction tree; +inf where it is too wide; None: none was looked for"
+    bytes: int | None = None
+    "that its messages take"
+    seconds: float | None = None
+    "that it is predicted to take on one thread, once compiled"
+    ruled_out: tuple[str, ...] = ()
+    "the other methods that would be exact, and why not they"
 
     def __str__(self) -> str:
-        return f"{self.method} ({'exact' if self.exact else 'approximate'}): {self.reason}"
+        said = [f"{self.method} ({'exact' if self.exact else 'approximate'}): {self.reason}"]
+        return "\n".join([*said, *(f"not {each}" for each in self.ruled_out)])
 
 
 def plan(
@@ -37,6 +55,7 @@ def plan(
     latent: str = "minimize",
     beta: float = 1.0,
     method: str = "auto",
+    time_limit: float | None = None,
     **options: Any,
 ) -> Plan:
     """Say which method would answer a question and why, without running it or reading any number.
@@ -44,11 +63,12 @@ def plan(
     Parameters
     ----------
     question : "minimize" or "marginals"
-    graph, given, asked, latent, beta, method, options : as in `minimize`
+    graph, given, asked, latent, beta, method, time_limit, options : as in `minimize`
 
     Returns
     -------
-    Plan with `method`, `reason` and `exact`; for lists one plan, since a list is one run.
+    Plan with `method`, `reason`, `exact`, what was `ruled_out`, and, where a junction tree was looked for, its `width`,
+    `bytes` and `seconds`. It prints as text. For lists one plan, since a list is one run.
 
     Raises
     ------
@@ -76,12 +96,16 @@ def plan(
     compiled = union.compiled
     minimizing = question == "minimize"
     exact = bool((compiled.sample_exact if minimizing else compiled.sample_forest).all())
-    chosen, reason = choose(compiled, minimizing, options)
-    if method != "auto":
-        chosen, reason = METHODS[method], "as was asked for"
+    if method == "auto":
+        chosen = choose(union, minimizing, options, read_time_limit(time_limit))
+    else:
+        chosen = Choice(METHODS[method], "as was asked for")
         if method == "enumerate":
-            reason = f"as was asked for: tables of {entries(compiled)[1]:,.0f} entries in all"
+            chosen = chosen._replace(reason=f"as was asked for: tables of {entries(compiled)[1]:,.0f} entries in all")
         elif method == "junction_tree":
-            reason = f"as was asked for: {predict(union, minimize=minimizing, **options)}"
-    proves = chosen.name in ("enumerate", "junction_tree") or (chosen.name == "bp" and exact)
-    return Plan(chosen.name, reason, proves)
+            found = predict(union, minimize=minimizing, **options)
+            chosen = chosen._replace(reason=f"as was asked for: {found}", cost=found)
+    name, cost = chosen.method.name, chosen.cost
+    proves = name in ("enumerate", "junction_tree") or (name == "bp" and exact)
+    wanted = (None, None, None) if cost is None else (cost.width, cost.bytes, cost.seconds)
+    return Plan(name, chosen.reason, proves, *wanted, chosen.ruled_out)

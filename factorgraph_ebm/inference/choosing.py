@@ -1,0 +1,70 @@
+"""Which method answers where none was named: from the structure alone, before any number is read.
+
+A forest is answered by messages, in one sweep up and down. What else is small is enumerated; what is narrow is answered
+exactly by a tree of contractions, if that is predicted to end within the time there is; the rest by loopy messages,
+which are approximate and say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+
+from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.inference.bp import METHOD as BP
+from factorgraph_ebm.inference.enumerate import METHOD as ENUMERATE
+from factorgraph_ebm.inference.enumerate import entries
+from factorgraph_ebm.inference.junction_tree import METHOD as JUNCTION_TREE
+from factorgraph_ebm.inference.junction_tree import Cost, predict
+from factorgraph_ebm.inference.method import Method
+
+TINY = 1 << 12
+"entries of all joint tables up to which they are enumerated: a tree takes as long"
+SMALL = 1 << 18
+"entries up to which they are enumerated where no tree fits, or none may take so long"
+PATIENCE = 10.0
+"seconds that an exact answer may be predicted to take where there is no time limit"
+ROOM = 1 << 31
+"bytes that its messages may take; more where a junction tree is asked for by name"
+
+
+class Choice(NamedTuple):
+    """A method, and why."""
+
+    method: Method
+    reason: str
+    ruled_out: tuple[str, ...] = ()
+    "what was not taken, and why not"
+    cost: Cost | None = None
+    "of a junction tree, where one was looked for"
+
+
+def choose(union: Union, minimize: bool, options: Collection[str], seconds: float = np.inf) -> Choice:
+    """Choose for `auto`. `options`: names of those that were given; `seconds` that are left."""
+    compiled = union.compiled
+    if (compiled.sample_exact if minimize else compiled.sample_forest).all():
+        return Choice(BP, "a forest, in one sweep up and down")
+    why = "what is summed cannot go first" if minimize and compiled.sample_forest.all() else "not a forest"
+    if options:
+        named = ", ".join(sorted(options))
+        others = tuple(f"{m.name}: it has no option {named}" for m in (ENUMERATE, JUNCTION_TREE))
+        return Choice(BP, f"{why}, and its options are given", others)
+    total = entries(compiled)[1]
+    if total <= TINY:
+        return Choice(ENUMERATE, f"{why}, and all its joint tables have {total:,.0f} entries")
+    size = f"{total:,.0f}" if total < 1e15 else f"{min(total, 1e300):.0e} or more"
+    too_many = f"enumerate: joint tables of {size} entries"
+    cost = predict(union, minimize=minimize, max_bytes=ROOM, hopeful=True)
+    if cost.fits and cost.seconds <= min(PATIENCE, seconds):
+        return Choice(JUNCTION_TREE, f"{why}, and narrow: {cost}", (too_many,), cost)
+    if not np.isfinite(cost.width):
+        wide = f"junction_tree: {cost}"
+    elif not cost.fits:
+        wide = f"junction_tree: more than {ROOM:,} bytes: {cost}"
+    else:
+        wide = f"junction_tree: more than {min(PATIENCE, max(seconds, 0.0)):.2g} s: {cost}"
+    if total <= SMALL:
+        return Choice(ENUMERATE, f"{why}, and all its joint tables have {total:,.0f} entries", (wide,), cost)
+    return Choice(BP, f"{why}, and too wide to be exact", (too_many, wide), cost)
