@@ -31,7 +31,7 @@ class RankedResult(MinimizeResult):
     >>> y = fg.output("y", states=["low", "middle", "high"])
     >>> second = fg.k_best(fg.FactorGraph([fg.Table([y], energies=[2.0, 0.5, 0.0])]), 2)[1]
     >>> second
-    <RankedResult: energy 0.5, rank 1, optimal by junction_tree in 1 iteration
+    <RankedResult: energy 0.5, rank 1, optimal by enumerate in 1 iteration
       y  'middle'>
     >>> second.gap
     0.5
