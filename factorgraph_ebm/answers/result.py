@@ -173,7 +173,7 @@ def what_to_try(method: str, status: Status) -> str:
     if status is Status.TIME_LIMIT:
         return "Give a longer time_limit=, or start= from this result."
     if method == "bp":
-        return 'Try damping=0.5 (or 0.9), a larger max_iterations=, or method="enumerate" on small graphs.'
+        return 'Try damping=0.5 (or 0.9), a larger max_iterations=, or method="junction_tree" on narrow graphs.'
     return "Try a larger max_iterations=."
 
 

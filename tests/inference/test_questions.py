@@ -310,7 +310,7 @@ def test_a_plan_is_what_runs():
     assert "not a forest" in fg.plan(grid(20)).reason
     w = fg.Parameter("w", 2)
     assert fg.plan(fg.FactorGraph([fg.Table([fg.output("y", n_states=2)], energies=w)])).exact  # no number is read
-    assert fg.plan(chain(), method="icm") == ("icm", "as was asked for", False)
+    assert fg.plan(chain(), method="icm")[:3] == ("icm", "as was asked for", False)
     with pytest.raises(fg.MethodError, match="question="):
         fg.plan(chain(), "best")
 
