@@ -21,8 +21,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 FILES = (
-    "grid_sum_product", "grid_min_sum", "grid_general", "grid_shared", "grid_structured", "sparse", "chains", "ldpc",
-    "declare", "convergence", "cold_start",
+    "grid_sum_product", "grid_min_sum", "grid_general", "grid_shared", "grid_structured", "sparse", "chains", "exact",
+    "ldpc", "declare", "convergence", "cold_start",
 )  # fmt: skip
 ALONE = ("ldpc", "cold_start")
 "these have options of their own, and are run as they are"
@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--networks", help="for exact.py")
     chosen = parser.parse_args(arguments)
     options = ["--threads", *map(str, chosen.threads)]
     options += ["--repeats", str(chosen.repeats)] if chosen.repeats else []
@@ -107,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in chosen.only:
         if not pathlib.Path(__file__).with_name(f"{name}.py").exists():
             continue
-        found, words = run(name, options)
+        own = ["--networks", chosen.networks] if name == "exact" and chosen.networks else []
+        found, words = run(name, [*options, *own])
         rows += found
         said += f"\n`{name}.py`:\n\n```\n{words}```\n" if words else ""
     text = f"{machine()}\n\n{table(rows)}\n{said}"

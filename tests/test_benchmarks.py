@@ -9,7 +9,7 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "benchmarks"
 NAMES = (
-    "chains", "convergence", "declare", "grid_general", "grid_min_sum", "grid_shared", "grid_structured",
+    "chains", "convergence", "declare", "exact", "grid_general", "grid_min_sum", "grid_shared", "grid_structured",
     "grid_sum_product", "sparse",
 )  # fmt: skip
 

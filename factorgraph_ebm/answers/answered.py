@@ -103,6 +103,10 @@ class Answered:
         assert probability is not None
         variable = self.variables(sample)[cells]
         out = np.zeros((len(cells), width))
+        if len(cells) == 1 and variable[0] >= 0:  # networks of single variables are read one by one
+            first, stop = self.start[variable[0]], self.start[variable[0] + 1]
+            out[0, : stop - first] = probability[first:stop]
+            return out
         given = np.flatnonzero(variable < 0)
         out[given, self.given[sample].states[cells[given]]] = 1.0
         free = variable if not len(given) else variable[variable >= 0]

@@ -21,7 +21,9 @@ def write_loops(states, union_start, union, to, one, two, loop_start, loop, at):
     """Write the loops of each node from `at` on; return where they end.
 
     Axes that lie alike in all three tensors are run over as one. Outside in they have the order of the union, but for
-    the innermost: the longest of those that step by 0 or 1, or else the longest. Equal loops are written once.
+    the two innermost. The first of them is the longest of those that step by 0 or 1, or else the longest; the second,
+    the longest whose sums stay in registers: where the first goes along what is written, one that does not step there,
+    and where the first is summed, one that steps there but not in all that is read. Equal loops are written once.
     """
     rows = np.empty((64, 4), np.int64)
     known = np.full(KNOWN, -1)
@@ -52,14 +54,25 @@ def write_loops(states, union_start, union, to, one, two, loop_start, loop, at):
             if score >= best:
                 best = score
                 inner = j
+        next_to = d - 1 if inner < d - 1 else d - 2
+        best = 0
+        for j in range(d):
+            if rows[inner, 1] == 0:
+                kept = rows[j, 1] > 0 and (rows[j, 2] == 0 or rows[j, 3] == 0)
+            else:
+                kept = rows[j, 1] == 0
+            if j != inner and kept and rows[j, 0] > 1 and rows[j, 0] >= best:
+                best = rows[j, 0]
+                next_to = j
         begin = at
         loop[at] = d
         at += LOOP_HEADER
-        for c in range(4):
-            loop[at + c] = rows[inner, c]
-        at += LOOP_FIELDS
+        for j in (inner, next_to):
+            for c in range(4):
+                loop[at + c] = rows[j, c]
+            at += LOOP_FIELDS
         for j in range(d - 1, -1, -1):
-            if j != inner:
+            if j != inner and j != next_to:
                 for c in range(4):
                     loop[at + c] = rows[j, c]
                 at += LOOP_FIELDS

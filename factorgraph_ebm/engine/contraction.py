@@ -18,6 +18,7 @@ from factorgraph_ebm._jit import AT_F8, AT_I8, NOTHING, REAL, SIZE, inlined, ker
 from factorgraph_ebm.engine.addresses import after
 from factorgraph_ebm.factors.elementary import exp_minus
 from factorgraph_ebm.factors.extremes import bits, lesser
+from factorgraph_ebm.factors.packs import added, element, filled, load, store, times, turned_square
 
 U8 = np.uint64
 
@@ -59,43 +60,145 @@ def rounds(loop, counter, depth):  # type: ignore[no-untyped-def]
     return count
 
 
+@inlined
+def written_once(loop, depth):  # type: ignore[no-untyped-def]
+    """Whether none of the loops from the third on returns to elements that were written before."""
+    once = True
+    for j in range(2, depth):
+        once &= loop[2 + 4 * j] != 0
+    return once
+
+
 @kernel(*CONTRACT)
 def sum_products(out, x, y, loop, counter, mass, size):  # type: ignore[no-untyped-def]
     """In weights."""
-    for i in range(size):
-        out[i] = 0.0
     depth = loop[0]
     n0, o0, x0, y0 = U8(loop[1]), loop[2], loop[3], loop[4]
     n1, o1, x1, y1 = loop[5], loop[6], loop[7], loop[8]
     case = 9 * o0 + 3 * x0 + y0 if o0 <= 1 and x0 <= 1 and y0 <= 1 else -1
+    # What is summed by one run of the two inner loops stays in registers, and is written over what was there.
+    fresh = (case >= 10 or (case == 4 and o1 != 0)) and written_once(loop, depth)
+    if not fresh:
+        for i in range(size):
+            out[i] = 0.0
+    summed = case >= 10 and o1 == 0
+    runs, terms = (np.int64(1), n1) if summed else (n1, np.int64(1))
     at, a, b = np.int64(0), np.int64(0), np.int64(0)
     for _ in range(rounds(loop, counter, depth)):
-        for j in range(n1):
-            o, p, q = after(out, at + j * o1), after(x, a + j * x1), after(y, b + j * y1)
-            if case == 13:
-                for i in range(n0):
-                    o[i] += p[i] * q[i]
-            elif case == 12:
-                c = q[0]
-                for i in range(n0):
-                    o[i] += p[i] * c
-            elif case == 10:
-                c = p[0]
-                for i in range(n0):
-                    o[i] += q[i] * c
-            elif case == 4:
-                o[0] += dot(p, q, n0)
-            elif case == 3:
-                o[0] += total(p, n0) * q[0]
-            elif case == 1:
-                o[0] += total(q, n0) * p[0]
+        o, p, q = after(out, at), after(x, a), after(y, b)
+        if case == 12:
+            for j in range(runs):
+                add_rows(after(o, j * o1), after(p, j * x1), after(q, j * y1), n0, terms, x1, y1, fresh)
+        elif case == 10:
+            for j in range(runs):
+                add_rows(after(o, j * o1), after(q, j * y1), after(p, j * x1), n0, terms, y1, x1, fresh)
+        elif case == 13:
+            for j in range(runs):
+                add_products(after(o, j * o1), after(p, j * x1), after(q, j * y1), n0, terms, x1, y1, fresh)
+        elif case == 4:
+            if x1 == 0:
+                add_dots(o, q, p, n0, n1, o1, y1, x1, fresh)
             else:
-                for i in range(np.int64(n0)):
-                    o[i * o0] += p[i * x0] * q[i * y0]
+                add_dots(o, p, q, n0, n1, o1, x1, y1, fresh)
+        else:
+            for j in range(n1):
+                add_row(after(o, j * o1), after(p, j * x1), after(q, j * y1), n0, o0, x0, y0)
         do, da, db = step(loop, counter, depth)
         at += do
         a += da
         b += db
+
+
+@inlined
+def add_row(out, x, y, n, o0, x0, y0):  # type: ignore[no-untyped-def]
+    if o0 == 0 and x0 == 1 and y0 == 0:
+        out[0] += total(x, n) * y[0]
+    elif o0 == 0 and x0 == 0 and y0 == 1:
+        out[0] += total(y, n) * x[0]
+    else:
+        for i in range(np.int64(n)):
+            out[i * o0] += x[i * x0] * y[i * y0]
+
+
+@inlined
+def add_rows(out, x, y, n, terms, x1, y1, fresh):  # type: ignore[no-untyped-def]
+    """out[i] += sum over j of x[j, i] * y[j], i below n and j below terms; = where it is fresh."""
+    zero = filled(0.0)
+    eights, fours = n & ~U8(7), n & ~U8(3)
+    for i in range(U8(0), eights, U8(8)):
+        s = zero if fresh else load(out, i)
+        t = zero if fresh else load(out, i + U8(4))
+        for j in range(terms):
+            row, c = after(x, j * x1), filled(y[j * y1])
+            s = added(s, times(load(row, i), c))
+            t = added(t, times(load(row, i + U8(4)), c))
+        store(out, i, s)
+        store(out, i + U8(4), t)
+    for i in range(eights, fours, U8(4)):
+        s = zero if fresh else load(out, i)
+        for j in range(terms):
+            s = added(s, times(load(after(x, j * x1), i), filled(y[j * y1])))
+        store(out, i, s)
+    for i in range(fours, n):
+        one = 0.0 if fresh else out[i]
+        for j in range(terms):
+            one += after(x, j * x1)[i] * y[j * y1]
+        out[i] = one
+
+
+@inlined
+def add_products(out, x, y, n, terms, x1, y1, fresh):  # type: ignore[no-untyped-def]
+    """out[i] += sum over j of x[j, i] * y[j, i]; = where it is fresh."""
+    zero = filled(0.0)
+    fours = n & ~U8(3)
+    for i in range(U8(0), fours, U8(4)):
+        s = zero if fresh else load(out, i)
+        for j in range(terms):
+            s = added(s, times(load(after(x, j * x1), i), load(after(y, j * y1), i)))
+        store(out, i, s)
+    for i in range(fours, n):
+        one = 0.0 if fresh else out[i]
+        for j in range(terms):
+            one += after(x, j * x1)[i] * after(y, j * y1)[i]
+        out[i] = one
+
+
+@inlined
+def add_dots(out, x, y, n, rows, o1, x1, y1, fresh):  # type: ignore[no-untyped-def]
+    """out[j] += sum over i of x[j, i] * y[j, i], or of y[i] where y1 is 0; = where it is fresh."""
+    zero = filled(0.0)
+    fours = n & ~U8(3)
+    whole = rows & ~np.int64(3) if y1 == 0 else np.int64(0)
+    for j in range(np.int64(0), whole, np.int64(4)):
+        x_0 = after(x, j * x1)
+        x_1 = after(x_0, x1)
+        x_2 = after(x_1, x1)
+        x_3 = after(x_2, x1)
+        s, t, u, v = zero, zero, zero, zero
+        for i in range(U8(0), fours, U8(4)):
+            c = load(y, i)
+            s = added(s, times(load(x_0, i), c))
+            t = added(t, times(load(x_1, i), c))
+            u = added(u, times(load(x_2, i), c))
+            v = added(v, times(load(x_3, i), c))
+        s, t, u, v = turned_square(s, t, u, v)
+        s = added(added(s, t), added(u, v))
+        a, b, c, d = element(s, U8(0)), element(s, U8(1)), element(s, U8(2)), element(s, U8(3))
+        for i in range(fours, n):
+            a += x_0[i] * y[i]
+            b += x_1[i] * y[i]
+            c += x_2[i] * y[i]
+            d += x_3[i] * y[i]
+        o = after(out, j * o1)
+        if not fresh:
+            a += o[0]
+            b += o[o1]
+            c += o[2 * o1]
+            d += o[3 * o1]
+        o[0], o[o1], o[2 * o1], o[3 * o1] = a, b, c, d
+    for j in range(whole, rows):
+        one = dot(after(x, j * x1), after(y, j * y1), n)
+        out[j * o1] = one if fresh else out[j * o1] + one
 
 
 @inlined

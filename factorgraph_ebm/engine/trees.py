@@ -78,6 +78,12 @@ def run_up(  # type: ignore[no-untyped-def]
 
 
 @inlined
+def is_sent(t, leaves, belief_at):  # type: ignore[no-untyped-def]
+    """Whether a message goes down to a tensor: to nodes, and to leaves whose beliefs are asked for."""
+    return t >= leaves or (t >= 0 and belief_at[t] >= 0)
+
+
+@inlined
 def run_down(  # type: ignore[no-untyped-def]
     contracts, settle, believe, x, y, place, size, loop_start, loop, operator, leaf_at, number, belief_at,
     leaf_loop_start, leaf_loop, second, space, work, counter, largest, belief, first, stop,
@@ -90,33 +96,30 @@ def run_down(  # type: ignore[no-untyped-def]
         row = after(space, place[n])
         one = tensor_at(x[n], leaves, place, leaf_at, number, space)
         two = tensor_at(y[n], leaves, place, leaf_at, number, space)
-        # Both before either: what is sent to one is made of the other as it came up.
+        two_way = is_sent(x[n], leaves, belief_at) and is_sent(y[n], leaves, belief_at)
+        # What is sent to one is made of the other as it came up: so the first waits aside where there are two.
         for side in range(2):
             t = x[n] if side == 0 else y[n]
-            if t < 0 or (t < leaves and belief_at[t] < 0):
+            if not is_sent(t, leaves, belief_at):
                 continue
-            out = after(work, 2 * largest * side)
+            aside = t < leaves or (two_way and side == 0)
+            out = after(work, 2 * largest * side) if aside else after(space, place[t - leaves])
             call(contracts[operator[n]], (
                 out, two if side == 0 else one, row, after(loop, loop_start[(side + 1) * nodes + n]), counter,
-                after(out, largest), U8(size[t]),
+                after(work, 2 * largest * side + largest), U8(size[t]),
             ))  # fmt: skip
             lost += measure(settle, (out, U8(size[t])))
-        for side in range(2):
-            t = x[n] if side == 0 else y[n]
-            if t < 0 or (t < leaves and belief_at[t] < 0):
-                continue
-            out = after(work, 2 * largest * side)
             if t < leaves:
                 call(believe, (
                     after(belief, belief_at[t]), after(number, leaf_at[t]), out, after(leaf_loop, leaf_loop_start[t]),
                     counter, U8(size[t]),
                 ))  # fmt: skip
-                continue
-            to = after(space, place[t - leaves])
-            for i in range(size[t]):
-                to[i] = out[i]
+        if two_way and x[n] >= leaves:
+            to = after(space, place[x[n] - leaves])
+            for i in range(size[x[n]]):
+                to[i] = work[i]
                 if second > 0:
-                    to[second + i] = out[second + i]
+                    to[second + i] = work[second + i]
     return lost
 
 

@@ -97,7 +97,14 @@ class Constant(Parametrisation):
             return True
         if not isinstance(other, Constant) or self.shape != other.shape:
             return False
-        return self.array is other.array or (self.size <= _COMPARED and bool(np.array_equal(self.array, other.array)))
+        if self.array is other.array:
+            return True
+        if self.size > _COMPARED:
+            return False
+        # Arrays that differ mostly differ at an end, and a look there takes a fiftieth of a comparison.
+        if self.size and (self.array.item(0) != other.array.item(0) or self.array.item(-1) != other.array.item(-1)):
+            return False
+        return bool(np.array_equal(self.array, other.array))
 
     def merge(self, others: Sequence[Parametrisation], row_size: int) -> Parametrisation:
         arrays = [self.array, *(other.array for other in others if isinstance(other, Constant))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -277,7 +277,8 @@ def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled
     certain = np.flatnonzero(sizes == 1)
     np.add.at(constant, compiled.variable_sample[certain], numbers.unary[start[certain]])
     tables = {(s.run, s.step): _made(union, shape, numbers, s) for s in shape.sources if not s.table}
-    spans = _spans(union, shape)
+    runs = [run_of(compiled, r) for r in range(len(union.layout.kinds))]
+    spans = _spans(compiled, shape, runs)
     room = 1 + len(numbers.unary)
     of_span = {}
     for span in spans:
@@ -299,7 +300,7 @@ def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled
         _copy(numbers.store[span.low : span.high], number, first, weigh=weigh)
     at = [1 + start[:-1][sizes > 1]]
     for source in shape.sources[1:]:
-        fields = run_of(compiled, source.run)
+        fields = runs[source.run]
         if source.table:
             places = _numbers_of(compiled, fields)
             span = next(s for s in spans if s.low <= places[0] < s.high)
@@ -309,8 +310,7 @@ def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled
             _copy(tables[key].ravel(), number, of_table[key], weigh=weigh)
             size = tables[key][0].size if len(tables[key]) > 1 else 0
             at.append(of_table[key] + size * np.arange(fields.size))
-    for r in range(len(union.layout.kinds)):
-        fields = run_of(compiled, r)
+    for r, fields in enumerate(runs):
         if fields.size and max(fields.states) == 1:
             sample = compiled.variable_sample[scope_of(compiled, fields)[0]]
             np.add.at(constant, sample, run_tables(union, numbers, r).reshape(fields.size))
@@ -350,13 +350,13 @@ def _numbers_of(compiled: Compiled, fields: Run) -> I64:
     return compiled.factor_number[fields.factor : fields.factor + fields.size].astype(np.int64)
 
 
-def _spans(union: Union, shape: Shape) -> list[_Span]:
+def _spans(compiled: Compiled, shape: Shape, runs: Sequence[Run]) -> list[_Span]:
     """What the tables of all runs cover of the store, joined where they overlap."""
     found = []
     for source in shape.sources:
         if source.run >= 0 and source.table:
-            fields = run_of(union.compiled, source.run)
-            places = _numbers_of(union.compiled, fields)
+            fields = runs[source.run]
+            places = _numbers_of(compiled, fields)
             extent = sum((k - 1) * stride for k, stride in zip(fields.states, fields.strides)) + 1
             found.append(_Span(int(places.min()), int(places.max()) + extent))
     joined: list[_Span] = []
