@@ -14,6 +14,7 @@ from factorgraph_ebm._jit import (
     FUNCTION,
     I8,
     INTEGER,
+    NOTHING,
     READ_F8,
     READ_I8,
     READ_U1,
@@ -77,10 +78,19 @@ def run_up(  # type: ignore[no-untyped-def]
     return scale
 
 
+@kernel(NOTHING, READ_I8, READ_I8, I8)
+def mark_wanted(x, y, belief_at):  # type: ignore[no-untyped-def]
+    """Write behind the leaves 0 for each node above a leaf whose belief is asked for, -1 for all others."""
+    leaves = len(belief_at) - len(x)
+    for n in range(len(x)):
+        wanted = belief_at[x[n]] >= 0 or (y[n] >= 0 and belief_at[y[n]] >= 0)
+        belief_at[leaves + n] = 0 if wanted else -1
+
+
 @inlined
-def is_sent(t, leaves, belief_at):  # type: ignore[no-untyped-def]
-    """Whether a message goes down to a tensor: to nodes, and to leaves whose beliefs are asked for."""
-    return t >= leaves or (t >= 0 and belief_at[t] >= 0)
+def is_sent(t, belief_at):  # type: ignore[no-untyped-def]
+    """Whether a message goes down to a tensor: to leaves whose beliefs are asked for, and to nodes above them."""
+    return t >= 0 and belief_at[t] >= 0
 
 
 @inlined
@@ -88,19 +98,21 @@ def run_down(  # type: ignore[no-untyped-def]
     contracts, settle, believe, x, y, place, size, loop_start, loop, operator, leaf_at, number, belief_at,
     leaf_loop_start, leaf_loop, second, space, work, counter, largest, belief, first, stop,
 ):  # fmt: skip
-    """Messages to both tensors of nodes stop - 1 to first; return NaN where digits were lost."""
+    """Messages to what is wanted of both tensors of nodes stop - 1 to first; return NaN where digits were lost."""
     leaves = len(leaf_at)
     nodes = len(x)
     lost = 0.0
     for n in range(stop - 1, first - 1, -1):
+        if belief_at[leaves + n] < 0:
+            continue
         row = after(space, place[n])
         one = tensor_at(x[n], leaves, place, leaf_at, number, space)
         two = tensor_at(y[n], leaves, place, leaf_at, number, space)
-        two_way = is_sent(x[n], leaves, belief_at) and is_sent(y[n], leaves, belief_at)
+        two_way = is_sent(x[n], belief_at) and is_sent(y[n], belief_at)
         # What is sent to one is made of the other as it came up: so the first waits aside where there are two.
         for side in range(2):
             t = x[n] if side == 0 else y[n]
-            if not is_sent(t, leaves, belief_at):
+            if not is_sent(t, belief_at):
                 continue
             aside = t < leaves or (two_way and side == 0)
             out = after(work, 2 * largest * side) if aside else after(space, place[t - leaves])
@@ -135,7 +147,8 @@ def sum_trees(  # type: ignore[no-untyped-def]
     """Up and down: the sums of components, and beliefs of leaves.
 
     value * 2 ** (sum of scales) is the sum (in energies, value its energy): NaN where digits were lost; a scale of -inf
-    where all is forbidden. The belief of leaf t goes to belief[belief_at[t]:] in C order, where that is not -1.
+    where all is forbidden. The belief of leaf t goes to belief[belief_at[t]:] in C order, where that is not -1; nodes
+    follow the leaves in `belief_at`, see `mark_wanted`.
     With `second` > 0, scale is -log of a number of assignments, see `tied_sums`. `value` and `scale` are by stretch.
     """
     space, work, counter = address(space), address(work), address(counter)

@@ -95,7 +95,9 @@ class Trees:
     def sum(self, chosen: I64, belief: F64, belief_at: I64, *, ways: int = UP | DOWN) -> None:
         """Sums of the chosen components; where `ways` has DOWN, beliefs of leaves, see `sum_trees`."""
         shape, believe = self.shape, self.semiring.believe.address
-        tail = believe, belief_at, shape.leaf_loop_start, shape.leaf_loop, belief, self._second
+        wanted = np.append(belief_at, np.empty(len(self.tree.x), np.int64))
+        engine.mark_wanted(self.tree.x, self.tree.y, wanted)
+        tail = believe, wanted, shape.leaf_loop_start, shape.leaf_loop, belief, self._second
         self._run(engine.sum_trees, chosen, ways, tail)
 
     def decode(self, chosen: I64, state: I64) -> None:
@@ -175,6 +177,13 @@ class Trees:
     def _threads(self, work: float) -> int:
         allowed = processors() if self.problem.threads is None else self.problem.threads
         return max(1, allowed) if work >= ENOUGH else 1
+
+
+def at_leaves(shape: Shape, leaves: I64, places: I64) -> I64:
+    """Where beliefs of leaves go, (L,), -1 for all but these."""
+    at = np.full(len(shape.leaf_component), -1, np.int64)
+    at[leaves] = places
+    return at
 
 
 def _slices(chosen: I64, work: F64) -> list[I64]:

@@ -24,7 +24,7 @@ from factorgraph_ebm.compiler.contraction import Tree
 from factorgraph_ebm.compiler.layout import sizes
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import MethodError, WidthTooLargeError
-from factorgraph_ebm.inference.contracting import ENERGIES, EXCESS, TIES, WEIGHTS, Trees
+from factorgraph_ebm.inference.contracting import ENERGIES, EXCESS, TIES, WEIGHTS, Trees, at_leaves
 from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked, proved
 from factorgraph_ebm.inference.ranked_trees import list_component
 from factorgraph_ebm.inference.ranking import Listed, places_of, rank_samples
@@ -43,7 +43,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     states = np.diff(start)
     probability = np.zeros(compiled.unary_size)
     probability[start[:-1][states == 1]] = 1.0
-    at = _at_leaves(shape, np.arange(np.count_nonzero(states > 1)), start[:-1][states > 1])
+    at = at_leaves(shape, np.arange(np.count_nonzero(states > 1)), start[:-1][states > 1])
     everything = np.arange(len(shape.sample))
     if problem.beta == np.inf:
         ties = Trees(problem, TIES, shape, tree)
@@ -91,20 +91,13 @@ class _Joint:
             out[...] = 1.0
             return out
         leaves = source.leaf + np.arange(fields.size)
-        at = _at_leaves(shape, leaves, math.prod(fields.states) * np.arange(fields.size))
+        at = at_leaves(shape, leaves, math.prod(fields.states) * np.arange(fields.size))
         component = np.unique(shape.leaf_component[leaves])
         flat = out.reshape(-1)
         self.trees.sum(np.setdiff1d(component, self.lost), flat, at)
         if self.exact is not None:
             self.exact.sum(np.intersect1d(component, self.lost), flat, at)
         return out
-
-
-def _at_leaves(shape: Shape, leaves: I64, places: I64) -> I64:
-    """Where beliefs of leaves go, (L,), -1 for all but these."""
-    at = np.full(len(shape.leaf_component), -1, np.int64)
-    at[leaves] = places
-    return at
 
 
 def best(problem: Problem, **options: Any) -> Answer:
@@ -123,7 +116,7 @@ def best(problem: Problem, **options: Any) -> Answer:
         start = compiled.variable_start.astype(np.int64)
         choices = np.flatnonzero(np.diff(start) > 1)
         least = Trees(problem, EXCESS, shape, tree)
-        least.sum(everything, found, _at_leaves(shape, np.arange(len(choices)), start[choices]))
+        least.sum(everything, found, at_leaves(shape, np.arange(len(choices)), start[choices]))
         return found
 
     scale = problem.beta if problem.any_soft and problem.beta not in (0.0, np.inf) else 1.0
@@ -191,6 +184,8 @@ class Cost(NamedTuple):
     products: float
     seconds: float
     "on one thread of such machines as the benchmarks were measured on; +inf where it is too wide"
+    most: int
+    "bytes that it may take"
 
     def __str__(self) -> str:
         if not np.isfinite(self.width):
@@ -209,13 +204,13 @@ def predict(
     """The cost of an answer by a tree, from the structure alone. `first`, `hopeful`: as in `shape_of`."""
     shape = shape_of(union, first, hopeful=hopeful)
     tree = shape.tree
+    most = _memory() if max_bytes is None else max_bytes
     if tree is None:
-        return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf, np.inf)
+        return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf, np.inf, most)
     products = (1 if minimize else 3) * float(tree.work.sum())
     room = 8 * (int(tree.room.max(initial=0)) + 4 * int(tree.size.max(initial=1)) + shape.table_size)
-    fits = room <= (_memory() if max_bytes is None else max_bytes)
     seconds = A_CALL + A_PRODUCT * products + A_CONTRACTION * (1 if minimize else 3) * len(tree.x)
-    return Cost(fits, float(np.log2(tree.work.max(initial=1.0))), room, products, seconds)
+    return Cost(room <= most, float(np.log2(tree.work.max(initial=1.0))), room, products, seconds, most)
 
 
 def _memory() -> int:

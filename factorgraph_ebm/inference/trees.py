@@ -200,11 +200,11 @@ def _find_shape(union: Union, first: U8, hopeful: bool) -> Shape:
     tree = grow_tree(leaves, states, order, stage) if fits else None
     return Shape(
         leaves, tuple(found.sources), states, elimination, tree, found.table_size, soft, sample[head],
-        component[leaves.variable[leaves.start[:-1]]], found.chains, *_leaf_loops(leaves, states), hopeful,
+        component[leaves.variable[leaves.start[:-1]]], found.chains, *leaf_loops(leaves, states), hopeful,
     )  # fmt: skip
 
 
-def _leaf_loops(leaves: Leaves, states: I64) -> tuple[I64, I64]:
+def leaf_loops(leaves: Leaves, states: I64) -> tuple[I64, I64]:
     """Depth, then length and stride of each axis, the last first; leaf by leaf."""
     arity = np.diff(leaves.start)
     where = np.concatenate([[0], np.cumsum(1 + 2 * arity)])
@@ -314,6 +314,7 @@ def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled
         if fields.size and max(fields.states) == 1:
             sample = compiled.variable_sample[scope_of(compiled, fields)[0]]
             np.add.at(constant, sample, run_tables(union, numbers, r).reshape(fields.size))
+    at.append(np.zeros(len(shape.leaf_component) - sum(map(len, at)), np.int64))  # further leaves are neutral
     return Filled(np.concatenate(at), number, constant, taken)
 
 

@@ -1,8 +1,9 @@
-"""Joint marginals of any cells of a graph, near or far: one more run with all but the last of them held.
+"""Joint marginals of any cells of a graph, near or far.
+
+By a tree of contractions where the graph has one that fits: `inference.joints`. Else by one more run of the method with
+all but the last of the cells held; the run is a list, of which each assignment of the held cells is one sample:
 
     P(a, b) = P(b | a) Z(a) / Z
-
-The run is a list: each assignment of the held cells is one sample of it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import numpy as np
 from factorgraph_ebm.answers.answered import Answered
 from factorgraph_ebm.answers.joints import Cells, Joints, cells_of_joint
 from factorgraph_ebm.arrays import F64
-from factorgraph_ebm.errors import MethodError
+from factorgraph_ebm.errors import MethodError, WidthTooLargeError
 from factorgraph_ebm.graph.assignment import Given
+from factorgraph_ebm.inference.joints import Wide, joint_marginals
+from factorgraph_ebm.inference.junction_tree import predict
 from factorgraph_ebm.inference.method import Status
 from factorgraph_ebm.questions.asking import How, Samples, answer_samples
 
@@ -35,22 +38,34 @@ class _Held(NamedTuple):
 
 
 def find_joints(answered: Answered, keys: Sequence[Any], how: How) -> list[Joints]:
-    """The joints `keys` of every sample, from one more run of the same method.
+    """The joints `keys` of every sample.
 
     Raises
     ------
     EvidenceError : something that is not a single discrete variable.
     MethodError : too many assignments to hold.
+    WidthTooLargeError : no tree that joins the cells fits, and they have too many assignments to hold.
     """
     asked = [[cells_of_joint(graph, key) for key in keys] for graph in answered.graphs]
+    found: list[dict[Cells, F64 | None]] = [{} for _ in answered.graphs]
+    wide = _find_by_trees(answered, asked, how, found)
     held = [
         _Held(sample, number, states)
         for sample, joints in enumerate(asked)
         for number, cells in enumerate(joints)
-        for states in _assignments(answered, sample, cells)
+        if cells not in found[sample]
+        for states in _assignments(answered, sample, cells, wide.get((sample, cells)))
     ]
+    if held:
+        _find_by_holding(answered, asked, held, how, found)
+    return [Joints(graph, keys, tables) for graph, tables in zip(answered.graphs, found)]
+
+
+def _find_by_holding(
+    answered: Answered, asked: Sequence[Sequence[Cells]], held: Sequence[_Held], how: How,
+    found: Sequence[dict[Cells, F64 | None]],
+) -> None:  # fmt: skip
     inner = _run(answered, held, how)
-    found: list[dict[Cells, F64 | None]] = [{} for _ in answered.graphs]
     for place, one in enumerate(held):
         sample, cells = one.sample, asked[one.sample][one.joint]
         shape = tuple(int(answered.graphs[sample].cell_states[c]) for c in cells)
@@ -69,14 +84,56 @@ def find_joints(answered: Answered, keys: Sequence[Any], how: How) -> list[Joint
         fixed = inner.given[place].states
         entries = tuple(np.arange(row.size) if c == free else int(fixed[c]) for c in cells)
         table[entries] = row * _share(answered, sample, inner, place)
-    return [Joints(graph, keys, tables) for graph, tables in zip(answered.graphs, found)]
 
 
-def _assignments(answered: Answered, sample: int, cells: Cells) -> list[dict[int, int]]:
-    """All states of the free cells but the last."""
+def _find_by_trees(
+    answered: Answered, asked: Sequence[Sequence[Cells]], how: How, found: Sequence[dict[Cells, F64 | None]]
+) -> dict[tuple[int, Cells], Wide]:
+    """Write the joints of all samples that trees answer; return those for which a tree is too wide."""
+    answer, union = answered.answer, answered.problem.union
+    by_tree = how.method == "junction_tree" or (how.method == "auto" and answer.method in ("bp", "enumerate"))
+    proved = all(status in (Status.OPTIMAL, Status.INFEASIBLE) for status in answer.status)
+    cost = predict(union, minimize=False, max_bytes=how.options.get("max_bytes")) if by_tree and proved else None
+    if cost is None or not cost.fits:
+        return {}
+    where = []
+    for sample, joints in enumerate(asked):
+        variable = answered.variables(sample)
+        for cells in dict.fromkeys(joints):
+            where.append((sample, cells, [v for v in dict.fromkeys(variable[list(cells)].tolist()) if v >= 0]))
+    assert answer.marginals is not None
+    tables = joint_marginals(answered.problem, answer.marginals, [free for _, _, free in where], cost.most)
+    wide = {}
+    for (sample, cells, free), table in zip(where, tables):
+        if isinstance(table, Wide):
+            wide[sample, cells] = table
+        else:
+            found[sample][cells] = _spread(answered, sample, cells, free, table)
+    return wide
+
+
+def _spread(answered: Answered, sample: int, cells: Cells, free: Sequence[int], table: F64) -> F64:
+    """From the variables of a joint to its cells: 0 where a given cell has another state, or two of one are unlike."""
+    out = np.zeros([int(answered.graphs[sample].cell_states[c]) for c in cells])
+    if answered.answer.status[sample] is Status.INFEASIBLE:
+        return out
+    variable, states = answered.variables(sample), answered.given[sample].states
+    axes = np.ix_(*map(np.arange, table.shape)) if free else ()
+    entries = tuple(axes[free.index(variable[c])] if variable[c] >= 0 else int(states[c]) for c in cells)
+    out[entries] = table
+    return out
+
+
+def _assignments(answered: Answered, sample: int, cells: Cells, wide: Wide | None) -> list[dict[int, int]]:
+    """All states of the free cells but the last. `wide`: what a tree would have taken."""
     variable = answered.variables(sample)
     held = list(dict.fromkeys(c for c in cells if variable[c] >= 0))[:-1]
     counts = [int(answered.graphs[sample].cell_states[c]) for c in held]
+    if math.prod(counts) > LARGEST and wide is not None:
+        raise WidthTooLargeError(
+            f"the joint of {len(cells)} variables would need {wide.bytes:,.0f} bytes, which do not fit. "
+            "Ask for fewer of them at once, or give the value of some variables (given=)."
+        )
     if math.prod(counts) > LARGEST:
         raise MethodError(f"a joint over {len(cells)} variables would hold {math.prod(counts):,} assignments in turn.")
     return [dict(zip(held, states)) for states in itertools.product(*map(range, counts))]

@@ -54,7 +54,8 @@ def marginals(
     Parameters
     ----------
     beta : inverse temperature, 0 to inf
-    joint : tuples of single variables, such as [(y[0], y[9])], whose joint marginals `belief.joint` shall have
+    joint : tuples of single variables, near or far, such as [(y[0], y[9])], whose joint marginals `belief.joint` shall
+        have; by methods "auto" and "junction_tree" those of many tuples share a few passes
     graph, given, asked, parameters, method, start, time_limit, threads, progress, options : as in `minimize`
 
     Returns
@@ -64,6 +65,7 @@ def marginals(
     Raises
     ------
     EvidenceError, ParameterError, MethodError : as in `minimize`.
+    WidthTooLargeError : a joint is over too many variables; it says how many bytes it would take.
 
     Examples
     --------
