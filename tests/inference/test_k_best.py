@@ -161,8 +161,8 @@ def test_what_cannot_be_asked(keywords, said):
 
 
 def test_auto_asks_every_method_before_it_enumerates(monkeypatch):
-    y = fg.output("y", n_states=2)
-    graph = fg.FactorGraph([fg.Table([y], energies=[1.0, 0.0])])
+    y = fg.output("y", shape=13, n_states=2)
+    graph = fg.FactorGraph([fg.Potts([y[1:], y[:-1]], penalty=1.0)])  # not tiny: 2^13 entries
 
     def refuse(problem, k, asked):
         raise fg.MethodError("too wide.")
@@ -182,7 +182,7 @@ def test_auto_asks_every_method_before_it_enumerates(monkeypatch):
     assert fg.k_best(graph, 1)[0].method == "another 3"
     assert fg.k_best(graph, 1, effort=5)[0].method == "another 5"
     assert fg.k_best(graph, 1, method="enumerate")[0].method == "enumerate"
-    wide = fg.FactorGraph([fg.Potts([y, fg.output("z", shape=30, n_states=2)], penalty=1.0)])
+    wide = fg.FactorGraph([fg.Potts([y[0], fg.output("z", shape=30, n_states=2)], penalty=1.0)])
     monkeypatch.delitem(METHODS, "another")
     with pytest.raises(fg.MethodError, match="no method can answer k_best: too wide. method \"enumerate\" would need"):
         fg.k_best(wide, 1)
