@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from factorgraph_ebm.arrays import I64
+from factorgraph_ebm.arrays import I64, Bool
 from factorgraph_ebm.graph.parametrisation import Floats
 from factorgraph_ebm.graph.table_map import TableMap, constants_map
 
@@ -77,6 +77,28 @@ def end_states(automaton: Automaton, chosen: npt.NDArray[np.integer[Any]]) -> I6
     for step, column in zip(automaton.steps, chosen, strict=True):
         state = np.where(state >= 0, step[np.maximum(state, 0), column], -1)
     return state
+
+
+def chosen_by_ends(automaton: Automaton) -> tuple[I64, Bool]:
+    """Return an assignment that ends in each of the end states, (slots, end states), and which have one (end states,).
+
+    The columns of the others are anything.
+    """
+    ends = automaton.energies
+    last = ends.chosen.shape[1] if isinstance(ends, Representatives) else len(ends.index)
+    widths = [*map(len, automaton.steps[1:]), last]
+    reached = np.ones(1, bool)
+    came: list[I64] = []  # of each layer, an entry of the step that leads to each state
+    for step, after in zip(automaton.steps, widths):
+        entry = np.flatnonzero((step >= 0) & reached[:, None])
+        came.append(np.full(after, -1, np.int64))
+        came[-1][step.reshape(-1)[entry]] = entry
+        reached = came[-1] >= 0
+    state = np.arange(len(reached))
+    chosen = np.empty((len(came), len(reached)), np.int64)
+    for s in range(len(came) - 1, -1, -1):
+        state, chosen[s] = np.divmod(np.maximum(came[s][state], 0), automaton.steps[s].shape[1])
+    return chosen, reached
 
 
 def forbidden(states: tuple[int, ...]) -> Automaton:

@@ -24,12 +24,14 @@ from factorgraph_ebm.compiler.contraction import Tree
 from factorgraph_ebm.compiler.layout import sizes
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import MethodError, WidthTooLargeError
+from factorgraph_ebm.graph.automaton import chosen_by_ends
 from factorgraph_ebm.inference.contracting import ENERGIES, EXCESS, TIES, WEIGHTS, Trees, at_leaves
-from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked, proved
+from factorgraph_ebm.inference.joints import Wide, joint_marginals
+from factorgraph_ebm.inference.method import Answer, Ends, Method, Problem, Ranked, proved
 from factorgraph_ebm.inference.ranked_trees import list_component
 from factorgraph_ebm.inference.ranking import Listed, places_of, rank_samples
-from factorgraph_ebm.inference.tables import run_of
-from factorgraph_ebm.inference.trees import LARGEST, Shape, fill, shape_of
+from factorgraph_ebm.inference.tables import Run, run_of, scope_of
+from factorgraph_ebm.inference.trees import LARGEST, Shape, Source, fill, shape_of
 
 DRAWN = 1 << 22
 "numbers drawn at once"
@@ -39,6 +41,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     """Sum-product; at beta = inf the shares of the assignments of least energy, which are counted."""
     compiled = problem.compiled
     shape, tree = _tree_of(problem, options)
+    most = predict(problem.union, minimize=False, **options).most
     start = compiled.variable_start.astype(np.int64)
     states = np.diff(start)
     probability = np.zeros(compiled.unary_size)
@@ -50,9 +53,10 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         ties.sum(everything, probability, at)
         least = _by_sample(shape, ties.value, compiled) + ties.filled.constant
         count = np.where(least == np.inf, -np.inf, _by_sample(shape, -ties.scale, compiled))
+        joint = _Joint(problem, probability, ties, None, np.zeros(0, np.int64), most)
         return Answer(
             **proved("junction_tree", least == np.inf), marginals=probability, least_energy=least, log_count=count,
-            joint=_Joint(problem, ties, None, np.zeros(0, np.int64)),
+            joint=joint.tables, ends=joint.ends,
         )  # fmt: skip
     trees = Trees(problem, WEIGHTS, shape, tree)
     trees.sum(everything, probability, at)
@@ -65,38 +69,74 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         log_sum[lost] = exact.log_sums()[lost]
     total = _by_sample(shape, log_sum, compiled) - trees.filled.constant
     infeasible = total == -np.inf
+    joint = _Joint(problem, probability, trees, exact, lost, most)
     return Answer(
         **proved("junction_tree", infeasible), marginals=probability, log_partition=total,
-        joint=_Joint(problem, trees, exact, lost),
+        joint=joint.tables, ends=joint.ends,
     )  # fmt: skip
 
 
 class _Joint:
-    """Joint probabilities of the factors of a run, made when they are asked for."""
+    """Marginals of the factors of a run, made when they are asked for."""
 
-    def __init__(self, problem: Problem, trees: Trees, exact: Trees | None, lost: I64) -> None:
-        self.problem, self.trees, self.exact, self.lost = problem, trees, exact, lost
+    def __init__(
+        self, problem: Problem, marginals: F64, trees: Trees, exact: Trees | None, lost: I64, most: float
+    ) -> None:
+        self.problem, self.marginals, self.most = problem, marginals, most
+        self.trees, self.exact, self.lost = trees, exact, lost
 
-    def __call__(self, run: int) -> F64:
+    def tables(self, run: int) -> F64:
+        """(n, *states). Raises WidthTooLargeError where factors that are read slot by slot are too wide for tables."""
         shape = self.trees.shape
         fields = run_of(self.problem.compiled, run)
         if run in shape.chains:
-            raise MethodError(
-                f"marginals of {self.problem.union.layout.kinds[run]} factors over {fields.arity} variables are not "
-                'made by method "junction_tree", which reads them slot by slot.'
-            )
-        out = np.zeros((fields.size, *fields.states))
+            return self._tables_of_chains(fields)
+        out = np.ones((fields.size, *fields.states))
         source = next((s for s in shape.sources if s.run == run), None)
-        if source is None:  # no variable of it has a choice
-            out[...] = 1.0
-            return out
-        leaves = source.leaf + np.arange(fields.size)
-        at = at_leaves(shape, leaves, math.prod(fields.states) * np.arange(fields.size))
+        if source is not None:  # else no variable of it has a choice
+            out[...] = self._beliefs(source, fields.size, math.prod(fields.states)).reshape(out.shape)
+        return out
+
+    def ends(self, run: int) -> Ends | None:
+        """By the states in which automata end, which the last leaf of a chain tells; None where tables are made."""
+        shape = self.trees.shape
+        if run not in shape.chains:
+            return None
+        automaton = shape.chains[run]
+        last = len(automaton.steps) - 1
+        step = automaton.steps[last].reshape(-1)
+        source = next(s for s in shape.sources if s.run == run and s.step == last)
+        belief = self._beliefs(source, run_of(self.problem.compiled, run).size, step.size)
+        chosen, reached = chosen_by_ends(automaton)
+        probability = np.zeros((len(belief), len(reached)))
+        np.add.at(probability.T, step[step >= 0], belief.T[step >= 0])
+        return Ends(chosen[:, reached], probability[:, reached])
+
+    def _beliefs(self, source: Source, n: int, entries: int) -> F64:
+        """Beliefs of the leaves of a source, (n, entries)."""
+        shape = self.trees.shape
+        out = np.zeros((n, entries))
+        leaves = source.leaf + np.arange(n)
+        at = at_leaves(shape, leaves, entries * np.arange(n))
         component = np.unique(shape.leaf_component[leaves])
         flat = out.reshape(-1)
         self.trees.sum(np.setdiff1d(component, self.lost), flat, at)
         if self.exact is not None:
             self.exact.sum(np.intersect1d(component, self.lost), flat, at)
+        return out
+
+    def _tables_of_chains(self, fields: Run) -> F64:
+        """A leaf of a chain knows one variable and a helper: all variables of a factor are brought together anew."""
+        scope = scope_of(self.problem.compiled, fields)
+        out = np.empty((fields.size, *fields.states))
+        found = joint_marginals(self.problem, self.marginals, scope.T.tolist(), self.most)
+        for f, table in enumerate(found):
+            if isinstance(table, Wide):
+                raise WidthTooLargeError(
+                    f"marginals of a factor over {fields.arity} variables would need {table.bytes:,.0f} bytes, which "
+                    "do not fit. Ask for a few of them: joint=[(a, b)]."
+                )
+            out[f] = table
         return out
 
 

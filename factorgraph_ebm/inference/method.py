@@ -94,6 +94,15 @@ class Rows(Protocol):
     def to_factor(self) -> F64: ...
 
 
+class Ends(NamedTuple):
+    """The factors of a run by a few assignments, one of each kind: of those whose energy is made of the same number."""
+
+    chosen: I64
+    "(slots, m)"
+    probability: F64
+    "(n, m) of each factor: of all assignments of that kind"
+
+
 class Answer(NamedTuple):
     """What a method found. Arrays over engine variables (V,), or over samples (N,)."""
 
@@ -127,6 +136,8 @@ class Answer(NamedTuple):
     "(N,) residual, energy, bound, seconds by iteration"
     joint: Callable[[int], F64] | None = None
     "factor marginals of a run, where the method knows better than its messages"
+    ends: Callable[[int], Ends | None] | None = None
+    "the same by kinds of assignments, for factors whose tables may be too large; None where `joint` is to be asked"
     excess: Callable[[], F64] | None = None
     "least energy with each state, above the least, (unary_size,), where messages do not tell"
 

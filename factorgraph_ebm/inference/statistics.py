@@ -22,7 +22,7 @@ from factorgraph_ebm.errors import FactorError, MethodError
 from factorgraph_ebm.factors import STRUCTURES
 from factorgraph_ebm.factors.table_statistics import mapped_statistics
 from factorgraph_ebm.inference.energies import assignment_energies
-from factorgraph_ebm.inference.method import Answer, Problem, Rows
+from factorgraph_ebm.inference.method import Answer, Ends, Problem, Rows
 from factorgraph_ebm.inference.number_maps import LARGEST_MAP, entry_map, numbers_of, read_numbers
 from factorgraph_ebm.inference.tables import Run, run_of, scope_of
 
@@ -58,7 +58,8 @@ def add_beliefs(problem: Problem, answer: Answer, weight: F64, out: Numbers) -> 
 
     Parameters
     ----------
-    answer : of `marginals`, from any method: by its messages, or by its joint marginals where it has none
+    answer : of `marginals`, from any method: by its messages, or where it has none by its joint marginals, or those of
+        kinds of assignments
     weight : (N,) of each sample
     """
     union, compiled = problem.union, problem.compiled
@@ -74,7 +75,10 @@ def add_beliefs(problem: Problem, answer: Answer, weight: F64, out: Numbers) -> 
         fields, share = _share(union, run, weight)
         if not share.any() or not STRUCTURES[union.layout.kinds[run]].has_numbers:
             continue
-        if answer.joint is not None:
+        ends = None if answer.ends is None else answer.ends(run)
+        if ends is not None:
+            _add_ends(union, problem.numbers, run, ends, share, out)
+        elif answer.joint is not None:
             _add_joint(union, problem.numbers, run, answer.joint(run), share, out)
         elif answer.messages is not None:
             add_run(union, scaled, run, answer.messages, share, out)
@@ -152,6 +156,17 @@ def _add_joint(union: Union, numbers: Numbers, run: int, joint: F64, share: F64,
         read = np.flatnonzero(table.coefficient[element])
         element, expected = table.index[element[read]], expected[:, read] * table.coefficient[element[read]]
     np.add.at(out.store, numbers_of(union, fields)[:, None] + element, expected)
+
+
+def _add_ends(union: Union, numbers: Numbers, run: int, ends: Ends, share: F64, out: Numbers) -> None:
+    """Add share * expected indicators from the probabilities of kinds of assignments."""
+    slots, m = ends.chosen.shape
+    factors = np.flatnonzero(share)
+    at_once = max(1, SLICE // max(1, slots * m))
+    for low in range(0, len(factors), at_once):
+        rows = factors[low : low + at_once]
+        expected = (share[rows, None] * ends.probability[rows]).reshape(-1)
+        add_chosen(union, numbers, run, np.tile(ends.chosen, len(rows)), expected, out, np.repeat(rows, m))
 
 
 @kernel(NOTHING, READ_U8, READ_U4, READ_F8, READ_F8, F8)

@@ -28,7 +28,7 @@ from factorgraph_ebm.inference.tables import Run, number_rows, run_of, run_table
 LARGEST = 2.0**27
 "entries of a table over the variables that are joined when one is eliminated, above which a tree is given up"
 SMALL_TABLE = 1 << 10
-"entries up to which the table of a structure is made: it has joint marginals, which a chain has not"
+"entries up to which the table of a structure is made: its joint marginals take no further tree"
 WIDEST_TABLE = 1 << 22
 "entries of the table of a structure that has no table of its own, above which none is made"
 

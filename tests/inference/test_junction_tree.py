@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal as assert_same
+from oracle import brute
 
 import factorgraph_ebm as fg
-from factorgraph_ebm.inference import contracting, trees
+from factorgraph_ebm.compiler import parts
+from factorgraph_ebm.inference import contracting, joints, trees
 from factorgraph_ebm.inference.trees import shape_of
 
 
@@ -181,6 +183,32 @@ def test_structures_over_many_variables_are_read_slot_by_slot(monkeypatch):
             fg.minimize(graph, method=m, asked=asked, latent="marginalize") for m in ("junction_tree", "enumerate")
         ]
         assert soft[0].energy == pytest.approx(soft[1].energy, rel=1e-12)
+
+
+@pytest.mark.parametrize("beta", [0.6, np.inf])
+def test_marginals_of_factors_that_are_read_slot_by_slot(beta, monkeypatch):
+    monkeypatch.setattr(trees, "SMALL_TABLE", 0)
+    monkeypatch.setattr(parts, "LARGEST_MERGED", 1)
+    graph = wide_graph(np.random.default_rng(0), 9)
+    given = {graph["y"][4]: 1}
+    belief = fg.marginals([graph, graph], [{}, given], method="junction_tree", beta=beta)
+    assert shape_of(belief[0]._answered.problem.union).chains
+    for found, held in zip(belief, ({}, {("y", 4): 1})):
+        expected = brute(graph, held).factor_marginals(beta)
+        for position in range(5):
+            tables = np.asarray(found.factor_marginals[position])
+            size = graph.factors[position].size
+            for place, table in enumerate(tables.reshape(size, *tables.shape[len(graph.factors[position].shape) :])):
+                np.testing.assert_allclose(table, expected[position, place], atol=1e-11)
+
+
+def test_marginals_that_are_too_wide_say_what_they_would_take(monkeypatch):
+    monkeypatch.setattr(trees, "SMALL_TABLE", 0)
+    monkeypatch.setattr(parts, "LARGEST_MERGED", 1)
+    monkeypatch.setattr(joints, "LARGEST", 1 << 10)
+    belief = fg.marginals(wide_graph(np.random.default_rng(0), 14), method="junction_tree")
+    with pytest.raises(fg.WidthTooLargeError, match="over 14 variables would need 131,072 bytes.*joint="):
+        belief.factor_marginals[1]
 
 
 def test_two_hundred_variables_that_are_counted_and_checked():

@@ -12,15 +12,23 @@ from bound import bind
 from checks import conditioned, rounding
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import brute
 from strategies import case_of, cases
 from unions import bind_cases, dot
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.arrays import Numbers
-from factorgraph_ebm.inference import METHODS, number_maps, run
+from factorgraph_ebm.compiler.parts import Sample
+from factorgraph_ebm.compiler.selection import select_samples
+from factorgraph_ebm.compiler.union import compile_union
+from factorgraph_ebm.inference import METHODS, number_maps, run, trees
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.method import Problem
+from factorgraph_ebm.inference.number_maps import numbers_of
+from factorgraph_ebm.inference.solving import solve_free
 from factorgraph_ebm.inference.statistics import add_assignment, add_beliefs, zeros
+from factorgraph_ebm.inference.tables import run_of
+from factorgraph_ebm.inference.trees import shape_of
 
 KINDS = ["normal", "integer", "forbidden", "integer forbidden", "tied", "denormal", "cold"]
 SEEDS = range(60)
@@ -112,6 +120,86 @@ def test_beliefs_of_loopy_graphs_by_enumeration(seed, largest, monkeypatch):
     beta = 0.5 if seed % 2 else 1.0
     bound, rng = unions(seed, forest=False)
     check_beliefs(bound, run("enumerate", problem_of(bound, beta), {}), beta, rng, True)
+
+
+@pytest.mark.parametrize("small", [0, 1 << 10])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_beliefs_of_loopy_graphs_by_trees(seed, small, monkeypatch):
+    """Also where structures are read slot by slot: what is expected of them is known by the ends of their automata."""
+    monkeypatch.setattr(trees, "SMALL_TABLE", small)
+    beta = [0.5, 1.0, np.inf][seed % 3]
+    kinds = KINDS if beta < np.inf else ["integer", "integer forbidden", "tied"]
+    bound, rng = unions(seed, forest=False, limit=300, kinds=kinds)
+    check_beliefs(bound, run("junction_tree", problem_of(bound, beta), {}), beta, rng, True)
+
+
+def chained(rng, n):
+    """Structures with numbers over n variables, which meet each other and a chain."""
+    y = fg.output("y", shape=n, n_states=2)
+    rows = np.unique(rng.integers(0, 2, (12, n)), axis=0)
+    numeric = fg.output("x", shape=4, n_states=3)
+    graph = fg.FactorGraph([
+        fg.Table([y], energies=rng.normal(size=(n, 2))),
+        fg.Table([numeric], energies=rng.normal(size=(4, 3))),
+        fg.Table([y[1:], y[:-1]], energies=0.3 * rng.normal(size=(n - 1, 2, 2))),
+        fg.Cardinality(y, energies=fg.Parameter("count", n + 1)),
+        fg.Parity(y[::2]),
+        fg.Product([numeric[0], numeric[1], numeric[2], numeric[3]], weight=fg.Parameter("weight", ())),
+        fg.Table([y[0], numeric[0]], energies=rng.normal(size=(2, 3))),
+    ])  # fmt: skip
+    sparse = fg.FactorGraph([
+        fg.Table([y], energies=rng.normal(size=(n, 2))),
+        fg.SparseTable([y[i] for i in range(n)], rows, fg.Parameter("listed", len(rows))),
+        fg.Table([y[1:], y[:-1]], energies=0.3 * rng.normal(size=(n - 1, 2, 2))),
+    ])  # fmt: skip
+    values = {"count": rng.normal(size=n + 1), "weight": np.array(0.4)}
+    return (graph, values), (sparse, {"listed": rng.normal(size=len(rows))})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_structures_read_slot_by_slot_have_the_slope_of_the_free_energy(seed, monkeypatch):
+    """Through `solve_free`, against differences of brute force; the number that is on does not split into messages."""
+    monkeypatch.setattr(trees, "SMALL_TABLE", 0)
+    rng = np.random.default_rng(seed)
+    for graph, values in chained(rng, 7):
+        union = compile_union([Sample(graph)], rewrite=False)
+        assert shape_of(union).chains
+        states = np.zeros(graph.n_cells, np.int64)
+        for beta in (0.6, 1.0):
+            out, into = zeros(union), {name: np.zeros(np.shape(array)) for name, array in values.items()}
+            chosen = select_samples(union, np.array([0]))
+            free = solve_free(chosen, union.bind([values], states), beta=beta, method="junction_tree")
+            assert free.energy[0] == pytest.approx(brute(graph, {}, values).free_energy(beta), rel=1e-11)
+            free.accumulate(np.array([1.7]), out)
+            union.pullback([values], states, out, [into])
+            for name, array in values.items():
+                for place in np.ndindex(array.shape):
+                    ends = []
+                    for step in (1e-5, -1e-5):
+                        moved = array.copy()
+                        moved[place] += step
+                        ends.append(brute(graph, {}, {**values, name: moved}).free_energy(beta))
+                    assert into[name][place] == pytest.approx(1.7 * (ends[0] - ends[1]) / 2e-5, rel=1e-6, abs=1e-7)
+
+
+def test_the_expected_number_that_is_on_of_two_hundred():
+    rng = np.random.default_rng(0)
+    y = fg.output("y", shape=200, n_states=2)
+    graph = fg.FactorGraph([
+        fg.Cardinality(y, energies=0.01 * (np.arange(201.0) - 60.0) ** 2),
+        fg.Table([y[1:], y[:-1]], energies=rng.normal(size=(199, 2, 2))),
+    ])  # fmt: skip
+    union, numbers = bind(graph)
+    problem = Problem(union, numbers, 1.0, False, None, np.inf, None)
+    answer = run("junction_tree", problem, {})
+    out = zeros(union)
+    add_beliefs(problem, answer, np.ones(1), out)
+    first = int(numbers_of(union, run_of(union.compiled, union.layout.kinds.index("Cardinality")))[0])
+    share = out.store[first : first + 201]
+    assert share.sum() == pytest.approx(1.0, rel=1e-12)
+    start = union.compiled.variable_start.astype(np.int64)
+    on = answer.marginals[start[1:][np.diff(start) == 2] - 1].sum()
+    assert share @ np.arange(201) == pytest.approx(on, rel=1e-10)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
