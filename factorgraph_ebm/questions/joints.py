@@ -91,7 +91,7 @@ def _find_by_trees(
 ) -> dict[tuple[int, Cells], Wide]:
     """Write the joints of all samples that trees answer; return those for which a tree is too wide."""
     answer, union = answered.answer, answered.problem.union
-    by_tree = how.method == "junction_tree" or (how.method == "auto" and answer.method in ("bp", "enumerate"))
+    by_tree = how.method in ("auto", "junction_tree")
     proved = all(status in (Status.OPTIMAL, Status.INFEASIBLE) for status in answer.status)
     cost = predict(union, minimize=False, max_bytes=how.options.get("max_bytes")) if by_tree and proved else None
     if cost is None or not cost.fits:

@@ -60,7 +60,7 @@ def sample(
     ----------
     n : number of draws, 0 or more
     beta : inverse temperature, 0 to inf
-    method : "auto" or "enumerate"; only exact methods draw
+    method : "auto", "junction_tree" or "enumerate"; only exact methods draw
     rng : a seed, or a numpy Generator, which moves on; None draws differently each time
     graph, given, asked, parameters, threads, options : as in `minimize`; draws do not depend on threads
 

@@ -148,10 +148,12 @@ def test_where_no_tree_fits_cells_are_held():
     np.testing.assert_allclose(belief.joint[pair], expected, rtol=1e-12)
 
 
-def test_the_trees_of_joints_are_kept():
+@pytest.mark.parametrize("method", ["junction_tree", "auto"])
+def test_the_trees_of_joints_are_kept(method):
     graph = grid(5)
     key = graph["y"][0, 0], graph["y"][3, 4]
-    first, second = (fg.marginals(graph, joint=[key], method="junction_tree") for _ in range(2))
+    first, second = (fg.marginals(graph, joint=[key], method=method) for _ in range(2))
+    assert first.method == "junction_tree"
     kept = joints._kept[id(first._answered.problem.union.compiled.variable_start)]
     assert len(kept) == 1
     np.testing.assert_array_equal(first.joint[key], second.joint[key])
