@@ -261,14 +261,14 @@ class Union:
         declared = store[: self.declared_size]
         if not len(declared):
             return
-        largest = float(np.max(np.abs(declared), where=np.isfinite(declared), initial=0.0))
+        largest = _largest(declared)
         n = sum(g.size * len(g.samples) for g in self.groups)
         if largest * n * self._reach <= LARGEST_ENERGY:
             return
         for i, group in enumerate(self.groups):
             numbers = store[group.store : group.end]
             reach = max((self._reach_of(p) for p in self._pieces if p.group == i), default=1.0)
-            largest = reach * float(np.max(np.abs(numbers), where=np.isfinite(numbers), initial=0.0))
+            largest = reach * _largest(numbers)
             if largest * n > LARGEST_ENERGY:
                 group.factor.refuse_magnitude(largest)
 
@@ -296,6 +296,14 @@ class Union:
         members = self._pieces[c.piece].members
         rows = np.arange(self._piece_sizes[c.piece]) if c.rows is None else c.rows
         return rows if members is None else members[rows]
+
+
+def _largest(numbers: F64) -> float:
+    """The largest magnitude of those that are finite; none is NaN or -inf."""
+    if numbers.size and np.isfinite(high := float(numbers.max())):
+        return max(-float(numbers.min()), high)
+    # Forbidden ones are left out in many passes, which are worth avoiding where there are none.
+    return float(np.max(np.abs(numbers), where=np.isfinite(numbers), initial=0.0))
 
 
 def _in_bytes(needed: int) -> str:
