@@ -21,7 +21,7 @@ class RankedResult(MinimizeResult):
 
     Attributes
     ----------
-    rank : how many assignments of what is asked come before it: 0 is the best
+    rank : how many assignments of what is asked come before it: 0 is the best; None where that was not counted
     energy : of the assignment, nats
     lower_bound : energy of the best; `gap` is how much this one has more
 
@@ -39,7 +39,7 @@ class RankedResult(MinimizeResult):
 
     __slots__ = ("rank",)
 
-    def __init__(self, answered: Answered, sample: int, rank: int) -> None:
+    def __init__(self, answered: Answered, sample: int, rank: int | None) -> None:
         super().__init__(answered, sample)
         self.rank = rank
 
@@ -53,7 +53,7 @@ class RankedResult(MinimizeResult):
         return min(float(least[self._sample]), self.energy)
 
     def _header(self) -> str:
-        return f"rank {self.rank}, {super()._header()}"
+        return f"rank {'unknown' if self.rank is None else self.rank}, {super()._header()}"
 
 
 class RankedAnswer:
@@ -84,6 +84,16 @@ class RankedAnswer:
         if rank not in self._answered:
             self._answered[rank] = Answered(self.problem, self._answer(rank), self.graphs, self.given, self.values)
         return RankedResult(self._answered[rank], sample, rank)
+
+    def beyond(self, sample: int, states: I64) -> RankedResult:
+        """The result with these states of all cells of a sample, (n_cells,), whose place is not known."""
+        compiled = self.problem.compiled
+        first, stop = compiled.sample_cell_start[sample : sample + 2]
+        variable = compiled.cell_variable[first:stop]
+        chosen = np.zeros(len(compiled.variable_cell), np.int64)
+        chosen[variable[variable >= 0]] = states[variable >= 0]
+        answer = self._answer(0)._replace(states=chosen)
+        return RankedResult(Answered(self.problem, answer, self.graphs, self.given, self.values), sample, None)
 
     def results(self, sample: int) -> list[RankedResult]:
         return [self.result(sample, rank) for rank in range(int(self.lengths[sample]))]

@@ -18,6 +18,7 @@ from factorgraph_ebm.arrays import Bool
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.inference import check_options, run_k_best
+from factorgraph_ebm.inference.method import Problem
 from factorgraph_ebm.questions.asking import (
     Asked,
     Dict,
@@ -113,9 +114,14 @@ def rank_assignments(samples: Samples, asked: Sequence[Bool], k: int, how: How) 
     problem = pose(samples, [None] * len(asked), minimize=True, beta=1.0, how=how)
     if problem is None:
         return None
+    ranked = run_k_best(how.method, problem, how.options, k, asked_variables(problem, asked))
+    return RankedAnswer(problem, ranked, samples.graphs, samples.given, samples.values)
+
+
+def asked_variables(problem: Problem, asked: Sequence[Bool]) -> Bool:
+    """Which variables of a union are asked for, (V,), from the cells of each sample."""
     variable = problem.compiled.cell_variable
     free = variable >= 0
     chosen = np.zeros(len(problem.compiled.variable_cell), bool)
     chosen[variable[free]] = np.concatenate(asked)[free]
-    ranked = run_k_best(how.method, problem, how.options, k, chosen)
-    return RankedAnswer(problem, ranked, samples.graphs, samples.given, samples.values)
+    return chosen

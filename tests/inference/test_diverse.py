@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 
 import numpy as np
@@ -11,6 +12,8 @@ from order import asked_by_default, columns_of, far_apart, in_order
 from strategies import case_of
 
 import factorgraph_ebm as fg
+
+questions = importlib.import_module("factorgraph_ebm.questions.diverse")
 
 INTEGRAL = ["integer", "integer forbidden", "tied"]
 
@@ -63,11 +66,80 @@ def test_a_walk_that_needs_several_rounds():
 
 def test_a_walk_that_ends_says_so():
     with pytest.warns(fg.ConvergenceWarning, match="1 of 2 diverse answers among its 500 best.*limit=1000") as caught:
-        found = fg.diverse(ladder(), 2, 10, limit=500)
+        found = fg.diverse(ladder(), 2, 10, limit=500, method="enumerate")
     assert [r.energy for r in found] == [0.0] and len(caught) == 1 and caught[0].filename == __file__
     with pytest.warns(fg.ConvergenceWarning, match="sample 1 has 1 of 2.*1 of 3 samples"):
-        lists = fg.diverse([ladder(3), ladder(10), ladder(4)], 2, 10, limit=500)
+        lists = fg.diverse([ladder(3), ladder(10), ladder(4)], 2, 10, limit=500, method="enumerate")
     assert [[r.energy for r in found] for found in lists] == [[0.0], [0.0], [0.0]]
+
+
+def by_counters(case, k, distance, monkeypatch):
+    """The answers where only the best comes from a walk."""
+    with monkeypatch.context() as patched:
+        patched.setattr(questions, "FIRST", 1)
+        patched.setattr(questions, "SHORT", 1)
+        patched.setattr(questions, "_apart", lambda states, wanted, apart: [0] if len(states) else [])
+        return fg.diverse(
+            case.graph, k, distance, case.given, parameters=case.parameters, method="junction_tree", limit=1
+        )
+
+
+@pytest.mark.parametrize("distance", [1, 2, 3])
+def test_counters_find_what_the_walk_finds(distance, monkeypatch):
+    counted = 0
+    for seed in range(82_000, 82_040):
+        case = case_of(seed, forest=seed % 2 == 0, kinds=INTEGRAL, limit=400)
+        k = 1 + seed % 5
+        results = by_counters(case, k, distance, monkeypatch)
+        _, _, ranks, rows, energies = chosen_by_brute_force(case, k, distance)
+        joint = joint_of(case)
+        cells = asked_by_default(case, joint)
+        assert [r.energy for r in results] == energies.tolist()
+        assert [columns_of(r, joint, cells) for r in results] == rows.tolist()
+        assert [r.rank for r in results] == ranks[:1] + [None] * (len(ranks) - 1)
+        assert all(r.lower_bound == pytest.approx(energies[0]) for r in results)
+        counted += len(ranks) > 1
+    assert counted > 10
+
+
+def farthest_on_a_chain(unary, pair, others, distance):
+    """Least energy by the chain's own recursion over (state, cells that differ from each so far)."""
+    best = {}
+    for i, row in enumerate(unary):
+        before = best if i else {(0, (0,) * len(others)): 0.0}
+        best = {}
+        for (state, counts), energy in before.items():
+            for after, own in enumerate(row):
+                moved = tuple(min(c + (after != other[i]), distance) for c, other in zip(counts, others))
+                total = energy + own + (pair[i - 1, state, after] if i else 0.0)
+                key = after, moved
+                best[key] = min(best.get(key, np.inf), total)
+    return min(energy for (_, counts), energy in best.items() if min(counts) == distance)
+
+
+def test_far_apart_on_a_long_chain():
+    rng = np.random.default_rng(0)
+    n, k, distance = 50, 3, 10
+    unary, pair = 3.0 * rng.normal(size=(n, k)), 0.3 * rng.normal(size=(n - 1, k, k))
+    y = fg.output("y", shape=n, n_states=k)
+    graph = fg.FactorGraph([fg.Table([y], energies=unary), fg.Table([y[:-1], y[1:]], energies=pair)])
+    found = fg.diverse(graph, 3, distance)
+    assert [each.rank for each in found] == [0, None, None]
+    for m in (1, 2):
+        others = [each["y"] for each in found[:m]]
+        assert min((found[m]["y"] != other).sum() for other in others) >= distance
+        expected = farthest_on_a_chain(unary, pair, others, distance)
+        assert found[m].energy == pytest.approx(expected, rel=1e-12)
+    second = found[1]
+    assert "rank unknown" in repr(second) and second.gap == pytest.approx(second.energy - found[0].energy, rel=1e-9)
+
+
+def test_where_counters_do_not_fit_the_walk_goes_on():
+    y = fg.output("y", shape=(24, 24), n_states=2)
+    rng = np.random.default_rng(0)
+    graph = fg.FactorGraph([fg.Table([y], energies=rng.normal(size=(24, 24, 2)))])
+    with pytest.warns(fg.ConvergenceWarning, match="1 of 2 diverse answers among its 2,000 best"):
+        assert len(fg.diverse(graph, 2, 500, limit=2000)) == 1
 
 
 def test_fewer_without_a_warning_where_there_are_no_more():
