@@ -70,7 +70,7 @@ def k_best(
     k : number of results, 1 or more
     asked : names and views that the results differ in; by default the outputs that are not given
     latent : "minimize" is what can be done with all that is neither given nor asked
-    method : "auto" or "enumerate"; only exact methods prove an order
+    method : "auto", "junction_tree" or "enumerate"; only exact methods prove an order
     graph, given, parameters, threads, options : as in `minimize`
 
     Returns
