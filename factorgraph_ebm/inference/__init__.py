@@ -96,7 +96,8 @@ def _run_listing(question: Listing, name: str, problem: Problem, options: Mappin
     able = _able(question)
     if name == "auto":
         # Where all is tiny no tree need be found, or compiled; elsewhere enumeration comes last.
-        able.sort(key=lambda m: (m is ENUMERATE) == (entries(problem.compiled)[1] > TINY))
+        tiny = entries(problem.compiled)[1] <= TINY
+        able.sort(key=lambda m: (m is ENUMERATE) != tiny)
     else:
         method = METHODS[name]
         if method not in able:

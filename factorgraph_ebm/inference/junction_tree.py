@@ -41,7 +41,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     """Sum-product; at beta = inf the shares of the assignments of least energy, which are counted."""
     compiled = problem.compiled
     shape, tree = _tree_of(problem, options)
-    most = predict(problem.union, minimize=False, **options).most
+    most = bytes_allowed(options.get("max_bytes"))
     start = compiled.variable_start.astype(np.int64)
     states = np.diff(start)
     probability = np.zeros(compiled.unary_size)
@@ -224,8 +224,6 @@ class Cost(NamedTuple):
     products: float
     seconds: float
     "on one thread of such machines as the benchmarks were measured on; +inf where it is too wide"
-    most: int
-    "bytes that it may take"
 
     def __str__(self) -> str:
         if not np.isfinite(self.width):
@@ -244,17 +242,19 @@ def predict(
     """The cost of an answer by a tree, from the structure alone. `first`, `hopeful`: as in `shape_of`."""
     shape = shape_of(union, first, hopeful=hopeful)
     tree = shape.tree
-    most = _memory() if max_bytes is None else max_bytes
     if tree is None:
-        return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf, np.inf, most)
+        return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf, np.inf)
     products = (1 if minimize else 3) * float(tree.work.sum())
     room = 8 * (int(tree.room.max(initial=0)) + 4 * int(tree.size.max(initial=1)) + shape.table_size)
     seconds = A_CALL + A_PRODUCT * products + A_CONTRACTION * (1 if minimize else 3) * len(tree.x)
-    return Cost(room <= most, float(np.log2(tree.work.max(initial=1.0))), room, products, seconds, most)
+    fits = room <= bytes_allowed(max_bytes)
+    return Cost(fits, float(np.log2(tree.work.max(initial=1.0))), room, products, seconds)
 
 
-def _memory() -> int:
-    """Bytes that messages may take where nothing else is said: half of what the machine has."""
+def bytes_allowed(max_bytes: int | None) -> int:
+    """Bytes that messages may take: `max_bytes`, or where nothing is said half of what the machine has."""
+    if max_bytes is not None:
+        return max_bytes
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     except (AttributeError, ValueError, OSError):

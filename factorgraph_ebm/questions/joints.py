@@ -21,7 +21,7 @@ from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.errors import MethodError, WidthTooLargeError
 from factorgraph_ebm.graph.assignment import Given
 from factorgraph_ebm.inference.joints import Wide, joint_marginals
-from factorgraph_ebm.inference.junction_tree import predict
+from factorgraph_ebm.inference.junction_tree import bytes_allowed, predict
 from factorgraph_ebm.inference.method import Status
 from factorgraph_ebm.questions.asking import How, Samples, answer_samples
 
@@ -93,8 +93,8 @@ def _find_by_trees(
     answer, union = answered.answer, answered.problem.union
     by_tree = how.method in ("auto", "junction_tree")
     proved = all(status in (Status.OPTIMAL, Status.INFEASIBLE) for status in answer.status)
-    cost = predict(union, minimize=False, max_bytes=how.options.get("max_bytes")) if by_tree and proved else None
-    if cost is None or not cost.fits:
+    max_bytes = how.options.get("max_bytes")
+    if not (by_tree and proved and predict(union, minimize=False, max_bytes=max_bytes).fits):
         return {}
     where = []
     for sample, joints in enumerate(asked):
@@ -102,7 +102,8 @@ def _find_by_trees(
         for cells in dict.fromkeys(joints):
             where.append((sample, cells, [v for v in dict.fromkeys(variable[list(cells)].tolist()) if v >= 0]))
     assert answer.marginals is not None
-    tables = joint_marginals(answered.problem, answer.marginals, [free for _, _, free in where], cost.most)
+    most = bytes_allowed(max_bytes)
+    tables = joint_marginals(answered.problem, answer.marginals, [free for _, _, free in where], most)
     wide = {}
     for (sample, cells, free), table in zip(where, tables):
         if isinstance(table, Wide):
