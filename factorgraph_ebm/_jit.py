@@ -4,12 +4,12 @@ A kernel is a module-level function of arrays and numbers. `@kernel(...)` names 
 processes can never write two signatures of one function under one file name; nothing is compiled, and Numba is not
 imported, before the first call. `@inlined` marks a small function that exists only inside kernels.
 
-Numba's own cache is stamped with the file of the kernel alone and would serve stale code after an edit of a callee in
-another file. Here the stamp, and the directory, is one digest of every source file of the package with the versions of
-Numba and llvmlite and the name of the processor, so an edited or upgraded library never meets old code. The cache
-directory is the first of these that can be made private to this user and written: `FACTORGRAPH_EBM_CACHE_DIR`,
-`NUMBA_CACHE_DIR`, `XDG_CACHE_HOME`, `~/.cache`, the temporary directory. Where none is writable, kernels are compiled
-in each process and a warning says so once. `KERNELS` lists all that a process knows, for `warmup.py`.
+Machine code is kept under a digest of all that it was made from (`_stamps`), in a directory for each set of versions of
+Python, NumPy, Numba and llvmlite, processor and way of compiling: an edited or upgraded library never meets old code,
+and compiles again only what differs. The cache directory is the first of these that can be made private to this user
+and written: `FACTORGRAPH_EBM_CACHE_DIR`, `NUMBA_CACHE_DIR`, `XDG_CACHE_HOME`, `~/.cache`, the temporary directory.
+Where none is writable, kernels are compiled in each process and a warning says so once. `KERNELS` lists all that a
+process knows, for `warmup.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import functools
 import gc
 import hashlib
 import os
-import pathlib
 import sys
 import tempfile
 import types
@@ -29,6 +28,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+
+from factorgraph_ebm._stamps import Traced, file_digest, stamp
 
 # Types of kernel arguments. Graph arrays are read-only; a writable array is accepted for a read-only argument.
 READ_F8 = "Array(float64, 1, 'C', True)"
@@ -60,7 +61,7 @@ KERNELS: list[Kernel] = []
 "every kernel with a signature of the modules imported so far"
 
 
-class Kernel:
+class Kernel(Traced):
     """A function that is compiled at its first use, for one signature (or inside its callers, if it has none)."""
 
     def __init__(self, function: Callable[..., Any], types: tuple[str, ...] | None) -> None:
@@ -70,6 +71,9 @@ class Kernel:
         "of the result and of the arguments; None: whatever its callers give"
         self.signature = None if types is None else f"{types[0]}({', '.join(types[1:])})"
         self.name = function.__name__
+
+    def besides(self) -> str:
+        return self.signature or ""
 
     def __call__(self, *arguments: Any) -> Any:
         return self._from_python(*arguments)
@@ -84,7 +88,8 @@ class Kernel:
         function = types.FunctionType(self.function.__code__, {**module, **names}, self.function.__name__)
         function.__module__ = self.function.__module__
         function.__qualname__ = self.function.__qualname__
-        function.__dict__["kernel_signature"] = self.signature or ""
+        if self.signature is not None:
+            function.__dict__["kernel_stamp"] = stamp(self)
         return _compile(function, self.signature)
 
     @functools.cached_property
@@ -141,6 +146,10 @@ class Intrinsic(Kernel):
     def __init__(self, build: Callable[..., Any], plain: Callable[..., Any]) -> None:
         super().__init__(plain, None)
         self.build = build
+
+    def besides(self) -> str:
+        cells = [cell.cell_contents for cell in self.build.__closure__ or ()]
+        return f"{file_digest(self.build.__module__)} {[each for each in cells if isinstance(each, str)]}"
 
     @functools.cached_property
     def compiled(self) -> Any:
@@ -266,17 +275,16 @@ def _cache_class() -> Any:
             return directory
 
         def get_source_stamp(self) -> str:
-            return os.path.basename(directory)
+            return str(self.function.__dict__["kernel_stamp"])
 
         def get_disambiguator(self) -> str:
-            return f"{self.function.__module__}-{self.function.__code__.co_firstlineno}"
+            return self.function.__module__
 
     class Implementation(CompileResultCacheImpl):
         def __init__(self, function: types.FunctionType) -> None:
-            self._lineno = function.__code__.co_firstlineno
+            self._lineno = 0  # it would be part of the name
             self._locator = Locator(function)
-            variant = hashlib.sha256(function.__dict__["kernel_signature"].encode()).hexdigest()[:8]
-            name = f"{function.__module__}.{function.__qualname__}-{variant}"
+            name = f"{function.__module__}.{function.__qualname__}-{function.__dict__['kernel_stamp'][:24]}"
             self._filename_base = self.get_filename_base(name, "")  # type: ignore[no-untyped-call]
 
     class Cache(FunctionCache):
@@ -315,7 +323,7 @@ def cache_directory() -> str | None:
     home = os.path.expanduser("~")
     if os.path.isabs(home):
         roots.append(os.path.join(home, ".cache"))
-    digest = _source_digest()
+    digest = _environment_digest()
     for root in filter(None, [*roots, _temporary()]):
         directory = os.path.join(root, "factorgraph_ebm", digest)
         if _is_private_and_writable(directory):
@@ -348,14 +356,11 @@ def _is_private_and_writable(directory: str) -> bool:
         return False
 
 
-def _source_digest() -> str:
+def _environment_digest() -> str:
+    """Of what all kernels depend on: versions, the processor, and how code is compiled."""
     import llvmlite.binding  # type: ignore[import-untyped]
     import numba
 
-    digest = hashlib.sha256()
-    package = pathlib.Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
     host = llvmlite.binding.get_host_cpu_name()
-    digest.update(f"{numba.__version__} {llvmlite.__version__} {host}".encode())
-    return digest.hexdigest()[:24]
+    versions = f"{sys.version_info[:2]} {np.__version__} {numba.__version__} {llvmlite.__version__} {host}"
+    return hashlib.sha256(f"{versions} {file_digest(__name__)}".encode()).hexdigest()[:24]
