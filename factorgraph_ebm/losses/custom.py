@@ -163,7 +163,8 @@ def _central(function: Callable[..., Any], energies: Mapping[str, F64]) -> list[
     largest = np.ones(next(iter(energies.values())).shape)
     for energy in energies.values():
         np.maximum(largest, np.abs(energy), out=largest, where=energy < np.inf)
-    step = np.cbrt(np.finfo(np.float64).eps * largest)
+    rounding = np.finfo(np.float64).eps * largest
+    step = np.maximum(np.cbrt(rounding), 8.0 * rounding)  # the latter beyond 1e14
     slopes = []
     for name, energy in energies.items():
         up, down = energy + step, energy - step
