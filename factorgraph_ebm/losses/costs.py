@@ -10,7 +10,6 @@ Hofmann and Altun, "Large margin methods for structured and interdependent outpu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.errors import MethodError, did_you_mean
+from factorgraph_ebm.losses.arguments import real_array
 from factorgraph_ebm.losses.loss import Cost
 
 
@@ -54,7 +54,7 @@ def check_cost(cost: Any, where: str = "cost") -> Cost:
                 raise MethodError(f'{where}[{name!r}]: the keys of a cost are names of variables, such as "y".')
             if isinstance(cost[name], Mapping):
                 raise MethodError(f'{where}["{name}"] must be a matrix [right, said] or "hamming", not a mapping.')
-        return MappingProxyType({name: check_cost(one, f'{where}["{name}"]') for name, one in cost.items()})
+        return {name: check_cost(one, f'{where}["{name}"]') for name, one in cost.items()}
     if isinstance(cost, str):
         if cost != "hamming":
             raise MethodError(
@@ -114,10 +114,7 @@ def cost_row(cost: Cost, name: str, n_states: int, right: npt.NDArray[np.integer
 def _matrix(given: Any, where: str) -> F64:
     """Return a matrix [right, said] as a read-only array of its own."""
     wanted = 'a square matrix [right, said], a mapping {name: matrix} or "hamming"'
-    try:
-        matrix = np.array(given, np.float64)
-    except (TypeError, ValueError):
-        raise MethodError(f"{where} must be {wanted}, not {type(given).__name__}.") from None
+    matrix = real_array(where, wanted, given)
     if matrix.ndim > 2:
         raise MethodError(f"{where} has shape {matrix.shape}: costs are over single variables. Write {wanted}.")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:

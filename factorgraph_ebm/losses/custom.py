@@ -12,7 +12,6 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.errors import MethodError, did_you_mean
+from factorgraph_ebm.losses.arguments import bound_below, real_array, yes_or_no
 from factorgraph_ebm.losses.costs import check_cost
 from factorgraph_ebm.losses.loss import Answers, Loss, Query
 
@@ -90,10 +90,6 @@ def custom(
             f"custom(derivative=): it takes {_energies(derivative, 'derivative')}, and the function {names}. "
             "Write the same names."
         )
-    if isinstance(lower_bound, bool) or not isinstance(lower_bound, Real) or not lower_bound < math.inf:
-        raise MethodError(f"custom(lower_bound={lower_bound!r}): it must be a number, or -inf for none.")
-    if not isinstance(convex, bool):
-        raise MethodError(f"custom(convex={convex!r}): write True or False.")
     queries = tuple(ARGUMENTS[name] for name in names)
 
     def value(answers: Answers, beta: float) -> tuple[F64, tuple[F64, ...]]:
@@ -112,8 +108,8 @@ def custom(
         queries,
         value,
         cost=check_cost(cost) if any(query.cost for query in queries) else None,
-        lower_bound=float(lower_bound),
-        convex=convex,
+        lower_bound=bound_below("custom", lower_bound),
+        convex=yes_or_no("custom", "convex", convex),
         smooth=not any(query.kind in KINKED for query in queries),
     )
 
@@ -190,10 +186,7 @@ def _given(derivative: Callable[..., Any], energies: Mapping[str, F64]) -> list[
 
 def _checked(found: Any, shape: tuple[int, ...], what: str) -> F64:
     """Return what a user's function said as an array of its own, after checking that it has a number a sample."""
-    try:
-        array = np.array(found, np.float64)
-    except (TypeError, ValueError):
-        raise MethodError(f"the {what} returned {_said(found)}. Return an array of shape {shape}.") from None
+    array = real_array(f"the answer of the {what}", f"an array of shape {shape}", found)
     if array.shape != shape:
         raise MethodError(
             f"the {what} returned an array of shape {array.shape} for energies of shape {shape}. "

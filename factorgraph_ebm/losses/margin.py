@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.errors import MethodError
+from factorgraph_ebm.losses.arguments import bound_below, real_array, yes_or_no
 from factorgraph_ebm.losses.loss import Loss, Query, difference
 
 
@@ -46,11 +46,8 @@ def margin(
     for name, function in (("Q", Q), ("dQ", dQ)):
         if not callable(function):
             raise MethodError(f"margin({name}={function!r}): {name} must be a function of an array of gaps.")
-    if isinstance(lower_bound, bool) or not isinstance(lower_bound, Real) or not lower_bound < math.inf:
-        raise MethodError(f"margin(lower_bound={lower_bound!r}): it must be a number, or -inf for none.")
-    if not isinstance(convex, bool):
-        raise MethodError(f"margin(convex={convex!r}): write True or False.")
-    at_nothing = float(lower_bound) if lower_bound > -math.inf else 0.0
+    least, is_convex = bound_below("margin", lower_bound), yes_or_no("margin", "convex", convex)
+    at_nothing = least if least > -math.inf else 0.0
 
     def function_of(d: F64, beta: float) -> tuple[F64, F64]:
         there = d > -np.inf
@@ -63,15 +60,15 @@ def margin(
         "margin",
         (Query("target"), Query("wrong")),
         function_of,
-        lower_bound=float(lower_bound),
-        convex=convex,
+        lower_bound=least,
+        convex=is_convex,
         smooth=False,
     )
 
 
 def _asked(name: str, function: Callable[[F64], Any], gaps: F64) -> F64:
     """Call a user's function, on a copy of what it is given, and check the shape of its answer."""
-    found = np.asarray(function(gaps.copy()), np.float64)
+    found = real_array(f"the answer of {name}", "one number for each gap", function(gaps.copy()))
     if found.shape != gaps.shape:
         raise MethodError(
             f"{name} returned an array of shape {found.shape} for {len(gaps)} gaps. Return one number for each gap."

@@ -1,5 +1,7 @@
 """What every loss of the registry keeps, whatever answers it is given."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -61,9 +63,7 @@ def test_no_wrong_answer_leaves_a_finite_loss_with_slope_zero(loss):
 
 
 def test_a_sample_without_any_allowed_answer_is_no_nan_and_pulls_at_nothing(loss):
-    answers = tuple(
-        np.array([-np.inf if query.kind in PER_VARIABLE else np.inf]) for query in loss.queries
-    )
+    answers = tuple(np.array([-np.inf if query.kind in PER_VARIABLE else np.inf]) for query in loss.queries)
     value, slopes = loss.value(answers, 1.0)
     assert not np.isnan(value).any()
     if len(loss.queries) > 1:
@@ -73,9 +73,7 @@ def test_a_sample_without_any_allowed_answer_is_no_nan_and_pulls_at_nothing(loss
 @pytest.mark.parametrize("size", [0.0, 1e-300, 30.0, 800.0, 1e6, 1e200])
 def test_extreme_answers_give_no_nan_and_no_warning(loss, size):
     signs = np.array(np.meshgrid(*[[-size, 0.0, size]] * len(loss.queries))).reshape(len(loss.queries), -1)
-    answers = tuple(
-        -np.abs(row) if query.kind in PER_VARIABLE else row for query, row in zip(loss.queries, signs)
-    )
+    answers = tuple(-np.abs(row) if query.kind in PER_VARIABLE else row for query, row in zip(loss.queries, signs))
     if loss.name in ("custom", "margin") and size > 1e100:
         answers = tuple(row / 1e50 for row in answers)  # their functions here square them
     value, slopes = loss.value(answers, 1.0)
@@ -94,6 +92,12 @@ def test_slopes_are_float64_arrays_shaped_like_the_answers_which_stay_as_they_ar
         assert array.shape == (n,) and array.dtype == np.float64
     assert len(slopes) == len(loss.queries)
     assert all((answer == before).all() for answer, before in zip(answers, kept))
+
+
+def test_a_copy_is_as_good(loss):
+    copied = copy.deepcopy(loss)  # as scikit-learn copies the arguments of an estimator
+    answers = draw_answers(loss, np.random.default_rng(7))
+    assert (copied.value(answers, 1.0)[0] == loss.value(answers, 1.0)[0]).all()
 
 
 def test_samples_do_not_see_each_other(loss):

@@ -144,7 +144,8 @@ def test_losses_bound_each_other():
         perceptron, likelihood, softmax_margin, piecewise, hinge, hamming, log, mce = (
             value_of(losses.as_loss(loss), numbers)
             for loss in (
-                "perceptron", "likelihood", "softmax_margin", "piecewise", "hinge", losses.hinge("hamming"), "log", "mce",
+                "perceptron", "likelihood", "softmax_margin", "piecewise", "hinge",
+                losses.hinge("hamming"), "log", "mce",
             )
         )  # fmt: skip
         slack = 1e-12 * max(1.0, likelihood)
