@@ -57,7 +57,8 @@ def custom(
     - `free_energy_augmented`: the same of energies minus costs
     - `free_energy_correct`: of the right answer, with latent variables summed out at the model's beta
 
-    Where an energy is +inf, its slope is 0; where the function is then not finite, the loss and all slopes are 0.
+    Where an energy is +inf, its slope is 0. Where there is no wrong answer and the function is then not finite, the
+    loss and all slopes are 0.
 
     Parameters
     ----------
@@ -99,7 +100,10 @@ def custom(
         with np.errstate(all="ignore") if infinite.any() else nullcontext():
             losses = _checked(function(**energies), infinite.shape, "function")
             slopes = _central(function, energies) if derivative is None else _given(derivative, energies)
-        lost = infinite & ~np.isfinite(losses)
+        # A right answer that is forbidden keeps its infinite loss, for whoever trains to report.
+        lost = ((energies.get("wrong", np.float64(0.0)) == np.inf) & ~np.isfinite(losses)) | (
+            infinite & np.isnan(losses)
+        )
         none = [lost | (energy == np.inf) | (infinite & ~np.isfinite(s)) for energy, s in zip(answers, slopes)]
         return np.where(lost, 0.0, losses), tuple(np.where(zero, 0.0, slope) for zero, slope in zip(none, slopes))
 

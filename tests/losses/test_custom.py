@@ -115,6 +115,13 @@ def test_where_no_wrong_answer_exists_the_loss_is_finite_and_its_slope_zero(func
     assert np.isfinite(value).all() and np.isfinite(slopes).all()
 
 
+def test_a_forbidden_right_answer_keeps_its_infinite_loss_and_pulls_at_nothing():
+    loss = custom(lambda correct, free_energy: correct - free_energy)
+    value, slopes = loss.value((np.array([INF, INF]), np.array([1.0, INF])), 1.0)
+    assert_array_equal(value, [INF, 0.0])  # the second has no allowed answer at all
+    assert not np.any(slopes)
+
+
 def test_the_function_cannot_change_the_energies():
     def greedy(correct):
         correct += 1.0
