@@ -110,12 +110,23 @@ class Kernel(Traced):
 
     @functools.cached_property
     def address(self) -> Any:
-        """Where the machine code is, for `call` and `measure`; with the JIT off, the function itself."""
+        """Where the machine code is, for `call` and `measure`; with the JIT off, the function itself.
+
+        Raises
+        ------
+        TypeError : it takes arrays: declare addresses of them.
+        """
+        if self.signature is not None and _takes_arrays(self.signature):
+            raise TypeError(f"kernel {self.name} takes arrays, and so has no address. Declare AT_F8 for F8, and so on.")
         compiled = self.compiled
         if not hasattr(compiled, "overloads"):
             return compiled
         (result,) = compiled.overloads.values()
         return result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name)
+
+
+def _takes_arrays(signature: str) -> bool:
+    return "Array(" in signature or "[" in signature
 
 
 def _in_c(of: str) -> Any:
@@ -241,6 +252,9 @@ def _compile(function: types.FunctionType, signature: str | None) -> Any:
         "error_model": "numpy",
         "fastmath": {"contract", "nsz", "arcp"},
     }
+    # A way in that nobody takes is not compiled: Python gives arrays, and kernels of addresses are called as C functions.
+    options["no_cpython_wrapper"] = signature is None or "CPointer" in signature
+    options["no_cfunc_wrapper"] = signature is None or _takes_arrays(signature)
     dispatcher = numba.njit(**options)(function)
     if signature is None or numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return dispatcher
