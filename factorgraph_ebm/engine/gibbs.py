@@ -30,7 +30,7 @@ from factorgraph_ebm._jit import (
     inlined,
     kernel,
 )
-from factorgraph_ebm.engine.addresses import address, after
+from factorgraph_ebm.engine.addresses import address, after, of_runs, of_variables
 from factorgraph_ebm.engine.decoding import locate
 from factorgraph_ebm.factors.elementary import exp_minus
 
@@ -89,18 +89,29 @@ def sweep_variables(  # type: ignore[no-untyped-def]
     """
     n_variables = len(start) - 1
     runs = len(run_field_start) - 1
-    fields, numbers, to, row, space = (
-        address(run_field), address(factor_number), address(to_factor), address(out), address(scratch)
+    clamps = len(to_factor) > 0
+    kernels, run_kernel, run_stride, run_map = (
+        address(kernels), address(run_kernel), address(run_stride), address(run_map)
     )  # fmt: skip
-    fixed, values = address(constants), address(store)
+    stride, index, coefficient, constant = address(stride), address(index), address(coefficient), address(constant)
+    unary, start, slot_start, _, slot_message = of_variables(unary, start, slot_start, slot_start, slot_message)
+    run_field, run_field_start, factor_number, constants, store, _ = of_runs(
+        run_field, run_field_start, factor_number, constants, store, store
+    )
+    scope, variable_sample, cell, key = address(scope), address(variable_sample), address(cell), address(key)
+    to_factor, out, scratch, state = address(to_factor), address(out), address(scratch), address(state)
     one = U64(1)
     width = 0
     for r in range(runs):
-        rows = 0
-        for slot in range(run_field[run_field_start[r] + 1]):
-            rows += run_field[run_field_start[r] + 8 + 4 * slot]
-        width = rows if rows > width else width
+        states = 0
+        for i in range(run_field[run_field_start[r] + 1]):
+            states += run_field[run_field_start[r] + 8 + 4 * i]
+        width = states if states > width else width
     b = U64(width)  # what a kernel writes lies before it
+    # Slots of one run and one place in its scopes come one after another: what is the same for them is read once.
+    from_m, to_m = U64(1), U64(0)
+    at, slot, arity, asked, mapped, shared, place = 0, 0, 0, -1, -1, -1, 0
+    n, step, rows, own = U64(0), U64(0), U64(0), U64(0)
     for p in range(low, high):
         sweep = p // n_variables
         v = U64(p - sweep * n_variables)
@@ -111,32 +122,37 @@ def sweep_variables(  # type: ignore[no-untyped-def]
         for s in range(k):
             out[b + s] = unary[w + s]
         for j in range(slot_start[v], slot_start[v + one]):
-            r, f, slot = locate(run_field, run_field_start, runs, slot_message[j])
-            at = run_field_start[r]
-            if run_kernel[r] >= 0:
-                run = after(fields, at)
-                number = after(numbers, run_field[at + 3])
-                call(kernels[run_kernel[r]], (
-                    run, number, values, values, fixed, to, row, space, f, f + one, slot,
-                ))  # fmt: skip
-                o = U64(0)
+            m = slot_message[j]
+            if m < from_m or m >= to_m:
+                r, _, slot = locate(run_field, run_field_start, runs, m)
+                at, asked, mapped, own = run_field_start[r], run_kernel[r], run_map[r], U64(run_stride[r])
+                n, arity, place, shared = U64(run_field[at]), run_field[at + 1], run_field[at + 2], run_field[at + 4]
+                from_m = U64(run_field[at + 10 + 4 * slot])
+                to_m = from_m + n * k
+                step = U64(stride[own + U64(slot)])
+                rows = U64(0)
                 for u in range(slot):
-                    o += U64(run_field[at + 8 + 4 * u])
+                    rows += U64(run_field[at + 8 + 4 * u])
+            f = (m - from_m) // k
+            if asked >= 0:
+                run = after(run_field, at)
+                number = after(factor_number, run[3])
+                call(kernels[asked], (
+                    run, number, store, store, constants, to_factor, out, scratch, f, f + one, slot,
+                ))  # fmt: skip
                 for s in range(k):
-                    out[b + s] += out[o + s]
+                    out[b + s] += out[rows + s]
                 continue
-            n, place = U64(run_field[at]), U64(run_field[at + 2]) + f
-            t = U64(run_field[at + 4]) if run_field[at + 4] >= 0 else factor_number[U64(run_field[at + 3]) + f]
+            t = U64(shared) if shared >= 0 else factor_number[U64(run_field[at + 3]) + f]
             e = U64(0)
-            for u in range(run_field[at + 1]):
+            for u in range(arity):
                 if u != slot:
-                    e += U64(stride[run_stride[r] + u]) * U64(state[scope[place + U64(u) * n]])
-            step = U64(stride[run_stride[r] + slot])
-            if run_map[r] < 0:
+                    e += U64(stride[own + U64(u)] * state[scope[U64(place) + U64(u) * n + f]])
+            if mapped < 0:
                 for s in range(k):
                     out[b + s] += store[t + e + s * step]
                 continue
-            e += U64(run_map[r])
+            e += U64(mapped)
             for s in range(k):
                 out[b + s] += constant[e]
                 # A coefficient of 0 is a plain 0, whatever the number: 0 * inf would be NaN.
@@ -164,7 +180,7 @@ def sweep_variables(  # type: ignore[no-untyped-def]
             chosen += 1
         if chosen == state[v]:
             continue
-        if len(to_factor) > 0:
+        if clamps:
             for j in range(slot_start[v], slot_start[v + one]):
                 m = slot_message[j]
                 to_factor[m + U64(state[v])] = np.inf

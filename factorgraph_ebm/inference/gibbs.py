@@ -13,9 +13,10 @@ D. Rubin, "Inference from iterative simulation using multiple sequences", Statis
 
 from __future__ import annotations
 
+import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,14 +34,19 @@ from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.icm import clamped
 from factorgraph_ebm.inference.method import Method, Problem, Status
 from factorgraph_ebm.inference.number_maps import entry_map
-from factorgraph_ebm.inference.passing import paced
+from factorgraph_ebm.inference.passing import paced, processors
 from factorgraph_ebm.inference.tables import run_of, scratch_size
+from factorgraph_ebm.inference.threads import together
 
 OPTIONS = {"burn_in": 100, "thin": 10, "chains": 4}
 MOST_APART = 1.1
 "ratio of Gelman and Rubin above which chains disagree"
 FEWEST = 50
 "draws of each chain from which on that is asked: chains that agree exceed it less than once in a million times"
+
+
+WORTH = 1 << 18
+"factors of variables to look at, in all sweeps, from which on chains are shared by threads: some five milliseconds"
 
 
 def sample_keys(seed: int, update: int, samples: I64) -> U64:
@@ -156,11 +162,11 @@ class Chain:
         self._to_factor = clamped(sweeps.compiled, self.state) if sweeps.clamps else np.zeros(0)
         self._out, self._scratch = (np.zeros(size) for size in sweeps.room)
 
-    def advance(self, beta: float, sweeps: int) -> None:
+    def advance(self, beta: float, sweeps: int, is_stopped: Callable[[], bool] = lambda: False) -> None:
         """Make some sweeps, in compiled calls of a twentieth of a second: between them Python hears of Ctrl-C."""
         _ = sweep_variables.compiled  # before the clock runs: compiling would look like slow variables
         stop, low, count = sweeps * len(self.state), 0, 64
-        while low < stop:
+        while low < stop and not is_stopped():
             high = min(low + count, stop)
             began = time.perf_counter()
             sweep_variables(
@@ -192,14 +198,33 @@ def sample(problem: Problem, n: int, rng: np.random.Generator, *, burn_in: int, 
     sweeps, starts = Sweeps(problem.union, problem.numbers), Starts(problem, rng)
     seed = int(rng.integers(1 << 63))
     samples = np.arange(problem.union.n_samples)
-    for c in range(chains):
-        chain = Chain(sweeps, starts.next(), sample_keys(seed, c, samples))
-        for i in range(c, n, chains):
-            chain.advance(problem.beta, burn_in if i == c else thin)
-            states[i] = chain.state
+    begun = [Chain(sweeps, starts.next(), sample_keys(seed, c, samples)) for c in range(chains)]
+    stopped = threading.Event()
+    threads = _threads(problem, chains * burn_in + (n - chains) * thin, chains)
+
+    def work(thread: int) -> float:
+        try:
+            for c in range(thread, chains, threads):
+                for i in range(c, n, chains):
+                    begun[c].advance(problem.beta, burn_in if i == c else thin, stopped.is_set)
+                    states[i] = begun[c].state
+        except BaseException:  # Ctrl-C: the others leave as well
+            stopped.set()
+            raise
+        return 0.0
+
+    together(work, threads)
     _warn_of_chains(problem, states, chains, starts.infeasible, rng)
     states[:, starts.infeasible[compiled.variable_sample]] = -1
     return states
+
+
+def _threads(problem: Problem, sweeps: int, chains: int) -> int:
+    """How many threads share the chains: those that are allowed, where it takes longer than to start them."""
+    most = problem.threads
+    if most is None:
+        most = processors() if sweeps * len(problem.compiled.slot_message) > WORTH else 1
+    return max(1, min(most, chains))
 
 
 class Starts:
