@@ -15,14 +15,17 @@ from factorgraph_ebm.inference.bp import METHOD as BP
 from factorgraph_ebm.inference.choosing import TINY, Choice, choose
 from factorgraph_ebm.inference.enumerate import METHOD as ENUMERATE
 from factorgraph_ebm.inference.enumerate import entries
+from factorgraph_ebm.inference.gibbs import METHOD as GIBBS
 from factorgraph_ebm.inference.icm import METHOD as ICM
 from factorgraph_ebm.inference.junction_tree import METHOD as JUNCTION_TREE
 from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked
 
-METHODS: Mapping[str, Method] = {"bp": BP, "enumerate": ENUMERATE, "icm": ICM, "junction_tree": JUNCTION_TREE}
+METHODS: Mapping[str, Method] = {
+    "bp": BP, "enumerate": ENUMERATE, "gibbs": GIBBS, "icm": ICM, "junction_tree": JUNCTION_TREE,
+}  # fmt: skip
 
 Listing: TypeAlias = Literal["sample", "k_best"]
-"the questions that only exact methods answer: the names of their entries in `Method`"
+"the questions that `auto` leaves to exact methods: the names of their entries in `Method`"
 
 
 def check_options(name: str, options: Mapping[str, Any], question: Listing | None = None) -> None:
@@ -34,7 +37,7 @@ def check_options(name: str, options: Mapping[str, Any], question: Listing | Non
     if name != "auto":
         known = METHODS[name].options
     elif question is not None:
-        known = {option: value for each in _able(question) for option, value in each.options.items()}
+        known = {option: value for each in _exact(question) for option, value in each.options.items()}
     for option in options:
         if option not in known:
             listed = ", ".join(f"{key}={value!r}" for key, value in known.items()) or "none"
@@ -91,12 +94,18 @@ def _able(question: Listing) -> list[Method]:
     return [m for m in METHODS.values() if getattr(m, question) is not None]
 
 
+def _exact(question: Listing) -> list[Method]:
+    """Those of them that answer it exactly."""
+    return [m for m in _able(question) if question != "sample" or m.draws_exactly]
+
+
 def _run_listing(question: Listing, name: str, problem: Problem, options: Mapping[str, Any], *asked: Any) -> Any:
     """Ask the named method, or for "auto" the first that has these options and does not refuse."""
     able = _able(question)
     if name == "auto":
         # Where all is tiny no tree need be found, or compiled; elsewhere enumeration comes last.
         tiny = entries(problem.compiled)[1] <= TINY
+        able = _exact(question)
         able.sort(key=lambda m: (m is ENUMERATE) != tiny)
     else:
         method = METHODS[name]
@@ -119,7 +128,8 @@ def _run_listing(question: Listing, name: str, problem: Problem, options: Mappin
             refused.append(error)
     if len(refused) == 1:
         raise refused[0]
-    raise MethodError(f"no method can answer {question}: {' '.join(map(str, refused))}")
+    rest = "".join(f' Or write method="{m.name}", which is approximate.' for m in _able(question) if m not in able)
+    raise MethodError(f"no method can answer {question}: {' '.join(map(str, refused))}{rest}")
 
 
 __all__ = [

@@ -184,6 +184,8 @@ class Method(NamedTuple):
     sample: Callable[..., I64] | None = None
     """(problem, n, rng, **options): n independent draws of all variables, (n, V), exact; -1 throughout a sample in
     which every assignment is forbidden. A method that cannot for size raises MethodError before it draws"""
+    draws_exactly: bool = True
+    "False: draws are neither independent nor exact, and `auto` does not ask for them"
     k_best: Callable[..., Ranked] | None = None
     "(problem, k, asked, **options): the k best by what is asked, (V,) bool, exact; MethodError as above"
 

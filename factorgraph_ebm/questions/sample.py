@@ -1,4 +1,4 @@
-"""Drawing: independent assignments, each with its probability exp(-beta (E - F))."""
+"""Drawing: assignments with their probabilities exp(-beta (E - F)), exact and independent, or nearly so by sweeps."""
 
 from __future__ import annotations
 
@@ -51,16 +51,23 @@ def sample(
     threads: int | None = None,
     **options: Any,
 ) -> Any:
-    """Draw assignments from P = exp(-beta (E - F)), exactly and independently of each other.
+    """Draw assignments from P = exp(-beta (E - F)), exactly and independently of each other, unless by "gibbs".
 
     Everything that is not given is drawn, together; what is given is the same in every draw. At beta = 0 all allowed
     assignments are equally likely, at beta = inf all of least energy.
+
+    `method="gibbs"` draws approximately, from graphs of any size. Chains go from assignment to assignment: in a sweep
+    each variable is drawn given all others. Nothing says when they have forgotten where they began, nor how much two
+    draws of one chain have in common. Where hard constraints let no variable change alone, as between two that must be
+    equal, a chain never leaves a part of what is allowed. Chains whose draws disagree are reported (ConvergenceWarning,
+    from 50 draws of each on); that they agree proves nothing. Its options are `burn_in=100`, the sweeps before the
+    first draw of a chain, `thin=10`, those between two, and `chains=4`: draw i is of chain i % chains.
 
     Parameters
     ----------
     n : number of draws, 0 or more
     beta : inverse temperature, 0 to inf
-    method : "auto", "junction_tree" or "enumerate"; only exact methods draw
+    method : "auto", "junction_tree" or "enumerate", which are exact, or "gibbs", which "auto" never chooses
     rng : a seed, or a numpy Generator, which moves on; None draws differently each time
     graph, given, asked, parameters, threads, options : as in `minimize`; draws do not depend on threads
 
@@ -72,7 +79,8 @@ def sample(
     Raises
     ------
     InfeasibleError : every assignment is forbidden.
-    MethodError : the graph is too large for every method that can draw.
+    MethodError : the graph is too large for every method that draws exactly; "gibbs" at beta = inf, or where it finds
+        no allowed assignment to begin from.
     EvidenceError, ParameterError : as in `minimize`.
 
     Examples
@@ -83,6 +91,14 @@ def sample(
     >>> drawn = fg.sample(graph, 1000, given={y[0]: "b"}, rng=0)["y"]
     >>> drawn.shape, (drawn[:, 0] == "b").all(), round(float((drawn[:, 1] == "b").mean()), 1)
     ((1000, 3), np.True_, 0.9)
+
+    A grid that is too wide for exact methods:
+
+    >>> y = fg.output("y", shape=(50, 50), n_states=2)
+    >>> pairs = [fg.Potts([y[1:], y[:-1]], penalty=0.5), fg.Potts([y[:, 1:], y[:, :-1]], penalty=0.5)]
+    >>> near = fg.sample(fg.FactorGraph(pairs), 20, method="gibbs", burn_in=50, rng=0)["y"]
+    >>> near.shape, round(float((near[:, 1:] == near[:, :-1]).mean()), 1)
+    ((20, 50, 50), 0.6)
     """
     if "latent" in options:
         raise MethodError("sample draws everything that is not given: it has no latent=. Leave it out.")
