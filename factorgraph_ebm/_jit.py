@@ -252,7 +252,7 @@ def _compile(function: types.FunctionType, signature: str | None) -> Any:
         "error_model": "numpy",
         "fastmath": {"contract", "nsz", "arcp"},
     }
-    # A way in that nobody takes is not compiled: Python gives arrays, and kernels of addresses are called as C functions.
+    # No way in is compiled that nobody takes: Python gives arrays, and kernels of addresses are called as C functions.
     options["no_cpython_wrapper"] = signature is None or "CPointer" in signature
     options["no_cfunc_wrapper"] = signature is None or _takes_arrays(signature)
     dispatcher = numba.njit(**options)(function)

@@ -237,17 +237,26 @@ class Union:
                     least = region.min()
                     if not least > -np.inf or least < group.factor.least_number:
                         group.factors[j].check_numbers(region.reshape(slot.source.shape))
+        return self.fold(store, states)
+
+    def fold(self, store: F64, states: I64) -> Numbers:
+        """The numbers, of a `store` that holds the declared ones and 0 elsewhere; it becomes theirs."""
         unary = np.zeros(self.compiled.unary_size)
         self._refuse_overflow(store)
         push(self.folds, states, unary, store)
         return Numbers(unary, store)
 
+    def unfold(self, gradient: Numbers, states: I64) -> F64:
+        """`fold`, transposed: the gradient with respect to the declared numbers, where they lie in the store."""
+        store = gradient.store.copy()
+        pull(self.folds, states, gradient.unary, store)
+        return store
+
     def pullback(
         self, values: Sequence[Values], states: I64, gradient: Numbers, into: Sequence[Mapping[str, F64]]
     ) -> None:
         """Bind, transposed: add the gradient with respect to each named value into `into`, sample by sample."""
-        store = gradient.store.copy()
-        pull(self.folds, states, gradient.unary, store)
+        store = self.unfold(gradient, states)
         for group in self.groups:
             size = group.rows * group.row_size
             for j in range(1 if group.shared else len(group.factors)):

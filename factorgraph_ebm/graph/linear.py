@@ -181,13 +181,27 @@ class Linear(Parametrisation):
         )
         if not alike or all(self.equals(other) for other in others):
             return super().merge(others, row_size)
-        if all(product.x is None for product in products):
+        if not all(product.stacks_like(self) for product in products):
+            return super().merge(others, row_size)
+        return self.stack(products[1:])
+
+    def stacks_like(self, other: "Linear") -> bool:
+        """Whether both have constant features, sparse or dense alike, so that `stack` may join them."""
+        sparse = self.x is None and other.x is None
+        return sparse or (isinstance(self.x, Constant) and isinstance(other.x, Constant))
+
+    def reads_rows_of(self, row_size: int) -> bool:
+        """Whether a row of so many numbers is the product of one row of features with a whole Parameter or view."""
+        return row_size == self._own and isinstance(self.W, Parameter)
+
+    def stack(self, others: "Sequence[Linear]") -> "Linear":
+        """Return the rows of this product and then of others, all with its weights, and features as `stacks_like`."""
+        products = [self, *others]
+        if self.x is None:
             import scipy.sparse  # heavy; who holds a sparse matrix has loaded it already
 
             return Linear(scipy.sparse.vstack([product.matrix for product in products], format="csr"), self.W)
         arrays = [product.x.array for product in products if isinstance(product.x, Constant)]
-        if len(arrays) < len(products):
-            return super().merge(others, row_size)
         return Linear(np.concatenate([_matrix(array, self._features) for array in arrays]), self.W)
 
     def equals(self, other: Parametrisation) -> bool:

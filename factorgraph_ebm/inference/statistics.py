@@ -79,7 +79,7 @@ def add_beliefs(problem: Problem, answer: Answer, weight: F64, out: Numbers) -> 
         if ends is not None:
             _add_ends(union, problem.numbers, run, ends, share, out)
         elif answer.joint is not None:
-            _add_joint(union, problem.numbers, run, answer.joint(run), share, out)
+            add_joint(union, problem.numbers, run, answer.joint(run), share, out)
         elif answer.messages is not None:
             add_run(union, scaled, run, answer.messages, share, out)
         else:
@@ -140,22 +140,28 @@ def add_chosen(
     np.add.at(out.store, element[read], slope[read])
 
 
-def _add_joint(union: Union, numbers: Numbers, run: int, joint: F64, share: F64, out: Numbers) -> None:
-    """Add share * expected indicators from the marginals of all factors of a run, (n, *states)."""
+def add_joint(
+    union: Union, numbers: Numbers, run: int, joint: F64, share: F64, out: Numbers, *, first: int = 0
+) -> None:
+    """Add share * expected indicators from the marginals (n, *states) of factors `first`, `first` + 1, ... of a run."""
     fields = run_of(union.compiled, run)
     entries = entry_map(union, run)
     expected = share[:, None] * joint.reshape(len(joint), -1)
     every = np.indices(fields.states).reshape(len(fields.states), -1)
     if entries is None:
         for f in np.flatnonzero(share).tolist():
-            add_chosen(union, numbers, run, every, expected[f], out, np.full(every.shape[1], f))
+            add_chosen(union, numbers, run, every, expected[f], out, np.full(every.shape[1], first + f))
         return
     strides, table = entries
     element = np.array(strides) @ every
     if table is not None:
         read = np.flatnonzero(table.coefficient[element])
         element, expected = table.index[element[read]], expected[:, read] * table.coefficient[element[read]]
-    np.add.at(out.store, numbers_of(union, fields)[:, None] + element, expected)
+    if fields.shared >= 0:
+        np.add.at(out.store, fields.shared + element, expected.sum(axis=0))
+        return
+    number = numbers_of(union, fields)[first : first + len(joint)]
+    np.add.at(out.store, number[:, None] + element, expected)
 
 
 def _add_ends(union: Union, numbers: Numbers, run: int, ends: Ends, share: F64, out: Numbers) -> None:

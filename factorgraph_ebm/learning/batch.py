@@ -1,0 +1,124 @@
+"""Some samples compiled into one union, with their right answers in its terms, ready to be asked."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Numbers
+from factorgraph_ebm.compiler.parts import Sample
+from factorgraph_ebm.compiler.selection import Selection, select_samples
+from factorgraph_ebm.compiler.union import Union, compile_union
+from factorgraph_ebm.learning.data import Data
+from factorgraph_ebm.learning.sources import Sources
+from factorgraph_ebm.losses.costs import cost_row
+
+
+class Batch:
+    """A union of the samples `chosen` of some data.
+
+    Attributes
+    ----------
+    union : of the samples, what is given sliced away
+    target : (V,) right state of every engine variable; -1 where there is none. A ground has its one state
+    labelled : (n_labelled,) engine variables that have a right answer, ascending
+    owner : (n_labelled,) their samples
+    latent : (n,) whether a sample has variables without a right answer
+    judged : (n,) whether a sample has variables with one: the others add nothing to a loss
+    """
+
+    def __init__(
+        self, data: Data, chosen: Sequence[int] | I64, *, soft: bool = False, rewrite: bool = True
+    ) -> None:
+        """`soft`: what has no right answer is summed out of minimisations; `rewrite`: as in `compile_union`."""
+        self.data = data
+        self.chosen = np.asarray(chosen, np.int64)
+        numbers = self.chosen.tolist()
+        samples = []
+        for i in numbers:
+            known = data.given[i].known
+            mask = ~(known | data.targets[i].known) if soft else None
+            samples.append(Sample(data.graphs[i], known if known.any() else None, mask))
+        self.union: Union = compile_union(samples, rewrite=rewrite)
+        self.sources = Sources(self.union)
+        self.reals = [data.given[i].reals for i in numbers]
+        self.states: I64 = np.concatenate([data.given[i].states for i in numbers])
+        right = np.concatenate([np.where(data.labelled(i), data.targets[i].states, -1) for i in numbers])
+        variable = self.compiled.cell_variable
+        self.target: I64 = np.full(len(self.compiled.variable_cell), -1)
+        free = variable >= 0
+        self.target[variable[free]] = right[free]
+        self.target[self.compiled.ground] = -1
+        self.labelled: I64 = np.flatnonzero(self.target >= 0)
+        self.owner: I64 = self.compiled.variable_sample[self.labelled].astype(np.int64)
+        self.target[self.compiled.ground] = 0
+        n = len(numbers)
+        unknown = self.compiled.variable_sample[self.target < 0]
+        self.latent: Bool = np.bincount(unknown, minlength=n) > 0
+        self.judged: Bool = np.bincount(self.owner, minlength=n) > 0
+
+    @property
+    def n(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def compiled(self) -> Compiled:
+        return self.union.compiled
+
+    @functools.cached_property
+    def whole(self) -> Selection:
+        """All of its samples."""
+        return select_samples(self.union)
+
+    @functools.cached_property
+    def summed(self) -> Batch:
+        """The same samples with what has no right answer summed out of minimisations."""
+        return Batch(self.data, self.chosen, soft=True)
+
+    @functools.cached_property
+    def apart(self) -> Batch:
+        """The same samples with every declared factor by itself."""
+        return Batch(self.data, self.chosen, rewrite=False)
+
+    def bind(self, values: Mapping[str, F64]) -> Numbers:
+        """The numbers at these values of the parameters."""
+        return self.sources.bind(self._values(values), self.states)
+
+    def pull(self, values: Mapping[str, F64], gradient: Numbers, into: Mapping[str, F64]) -> None:
+        """Add a gradient with respect to the numbers to those of the parameters."""
+        self.sources.pull(self._values(values), self.states, gradient, into)
+
+    def _values(self, values: Mapping[str, F64]) -> list[Mapping[str, F64]]:
+        return [{**values, **reals} if reals else values for reals in self.reals]
+
+    def by_sample(self, of_variables: F64 | Bool) -> F64:
+        """Sums over the labelled variables of each sample, (n,)."""
+        total: F64 = np.bincount(self.owner, of_variables, self.n).astype(np.float64)
+        return total
+
+    def cost(self, cost: Any) -> F64:
+        """What it costs to say each state of each variable, (unary_size,), 0 where there is no right answer."""
+        found = np.zeros(self.compiled.unary_size)
+        start = self.compiled.variable_start.astype(np.int64)
+        k = start[self.labelled + 1] - start[self.labelled]
+        names = self._names()
+        for name, states in {(name, n) for name, n in zip(names, k.tolist())}:
+            here = self.labelled[(k == states) & (np.array(names) == name)]
+            found[start[here][:, None] + np.arange(states)] = cost_row(cost, name, states, self.target[here])
+        return found
+
+    def _names(self) -> list[str]:
+        """The name of each labelled variable."""
+        name = np.zeros(len(self.compiled.cell_variable), np.int64)
+        table: dict[str, int] = {}
+        at = self.compiled.sample_cell_start.tolist()
+        for i, sample in enumerate(self.chosen.tolist()):
+            graph = self.data.graphs[sample]
+            for each, offset in graph.cell_offset.items():
+                low = at[i] + offset
+                name[low : low + graph[each].size] = table.setdefault(each, len(table))
+        listed = list(table)
+        return [listed[j] for j in name[self.compiled.variable_cell[self.labelled]].tolist()]

@@ -1,0 +1,143 @@
+"""Losses and their gradient: bind, ask, take slopes, accumulate, pull back.
+
+    w -> values -> numbers -> answers -> losses;    slopes -> indicators -> gradient of numbers -> gradient of w
+
+Samples lie in blocks, each one union that is compiled once; blocks keep working space within bounds, and gradients are
+added in their order, so that nothing depends on threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from factorgraph_ebm.answers.declared import violated_factor
+from factorgraph_ebm.arrays import F64, I64, Numbers
+from factorgraph_ebm.errors import FactorError
+from factorgraph_ebm.inference.method import Status
+from factorgraph_ebm.inference.statistics import zeros
+from factorgraph_ebm.learning.asking import Asking, Inference
+from factorgraph_ebm.learning.batch import Batch
+from factorgraph_ebm.learning.data import Data
+from factorgraph_ebm.learning.layout import Layout
+from factorgraph_ebm.learning.oracle import Evaluation
+from factorgraph_ebm.learning.points import right_states
+from factorgraph_ebm.learning.terms import ask
+from factorgraph_ebm.losses.loss import PER_VARIABLE, Loss
+
+BLOCK = 1 << 28
+"bytes that the numbers and messages of one block may take"
+STOPPED = (Status.ITERATION_LIMIT, Status.TIME_LIMIT)
+
+
+class Problem(NamedTuple):
+    """What is to be learned: samples, the parameters of their graphs, and a loss asked through an inference."""
+
+    data: Data
+    layout: Layout
+    loss: Loss
+    inference: Inference
+    weights: F64
+    "(n,) of samples"
+    blocks: list[Batch]
+    "all samples, in order"
+
+
+def make_problem(data: Data, layout: Layout, loss: Loss, inference: Inference, weights: F64) -> Problem:
+    """Compile the samples, block by block."""
+    blocks = [Batch(data, range(low, high)) for low, high in _ranges(data)]
+    return Problem(data, layout, loss, inference, weights, blocks)
+
+
+def _ranges(data: Data) -> list[tuple[int, int]]:
+    """Samples of each block: as many as fit."""
+    sizes: dict[int, int] = {}
+    ranges, low, used = [], 0, 0
+    for i, graph in enumerate(data.graphs):
+        size = sizes.setdefault(id(graph), 0)
+        if not size:
+            own = sum(8 * f.slots[0].n_rows * f.slots[0].row_size for f in graph.factors if f.slots)
+            size = sizes[id(graph)] = 64 * int(graph.cell_states.sum()) + own
+        if used and used + size > BLOCK:
+            ranges.append((low, i))
+            low, used = i, 0
+        used += size
+    return [*ranges, (low, len(data.graphs))]
+
+
+def evaluate(problem: Problem, w: F64, samples: I64 | None = None, *, update: int = 0) -> Evaluation:
+    """The losses of some samples and the gradient of their weighted sum.
+
+    Parameters
+    ----------
+    w : (n_free,)
+    samples : (n,) numbers; None: all
+    update : how often w has changed, for draws
+
+    Raises
+    ------
+    MethodError : a query cannot be answered.
+    FactorError : a right answer is forbidden.
+    """
+    values = problem.layout.values(w)
+    gradient, into = problem.layout.gradient()
+    losses, infeasible, unconverged = [], [], 0
+    batches: Sequence[Batch] = problem.blocks if samples is None else [Batch(problem.data, samples)]
+    for batch in batches:
+        asking = Asking(batch, values, problem.inference, problem.loss.cost, update)
+        terms = [ask(asking, query) for query in problem.loss.queries]
+        answers = tuple(term.value for term in terms)
+        _refuse_forbidden(problem.loss, asking, answers)
+        loss, slopes = problem.loss.value(answers, problem.inference.beta)
+        weight = np.where(batch.judged, problem.weights[batch.chosen], 0.0)
+        per_variable = problem.loss.queries[0].kind in PER_VARIABLE
+        total = batch.by_sample(loss) if per_variable else np.where(batch.judged, loss, 0.0)
+        losses.append(total)
+        out: dict[int, tuple[Batch, Numbers]] = {}
+        stopped = np.zeros(batch.n, bool)
+        for query, term, slope in zip(problem.loss.queries, terms, slopes):
+            _, numbers = out.setdefault(id(term.batch), (term.batch, zeros(term.batch.union)))
+            share = weight[batch.owner] if query.kind in PER_VARIABLE else weight
+            # 0 * inf would be NaN: what has no weight has no slope
+            term.accumulate(np.where(share != 0.0, share * np.where(share != 0.0, slope, 0.0), 0.0), numbers)
+            stopped |= [status in STOPPED for status in term.status]
+            if term.unreliable is not None:
+                stopped |= term.unreliable
+            infeasible += [int(i) for i, s in zip(batch.chosen, term.status) if s is Status.INFEASIBLE]
+        unconverged += int(np.count_nonzero(stopped))
+        for of, numbers in out.values():
+            of.pull(values, numbers, into)
+    return Evaluation(np.concatenate(losses), gradient, unconverged, np.unique(np.array(infeasible, np.int64)))
+
+
+def _refuse_forbidden(loss: Loss, asking: Asking, answers: tuple[F64, ...]) -> None:
+    """Raise FactorError where a right answer has energy +inf or probability 0."""
+    batch = asking.batch
+    for query, answer in zip(loss.queries, answers):
+        if query.kind == "target":
+            bad = batch.judged & (answer == np.inf)
+        elif query.kind in PER_VARIABLE:
+            bad = batch.by_sample(answer == -np.inf) > 0
+        else:
+            continue
+        if bad.any():
+            i = int(np.argmax(bad))
+            where = _violated(asking, i)
+            raise FactorError(
+                f"sample {batch.chosen[i]}: the right answer is forbidden{where}. Correct the target, or make the "
+                "energy finite."
+            )
+
+
+def _violated(asking: Asking, sample: int) -> str:
+    """Which factor forbids the right answer of a sample of a batch, in words."""
+    batch, compiled = asking.batch, asking.batch.compiled
+    number = int(batch.chosen[sample])
+    cells = slice(int(compiled.sample_cell_start[sample]), int(compiled.sample_cell_start[sample + 1]))
+    variable = compiled.cell_variable[cells]
+    states = np.where(variable >= 0, right_states(asking).states[variable], batch.states[cells])
+    values = {**asking.values, **batch.reals[sample]}
+    factor = violated_factor(batch.data.graphs[number], values, states)
+    return "" if factor is None else f" by {factor}"
