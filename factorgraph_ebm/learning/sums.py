@@ -11,6 +11,7 @@ perturbation", NeurIPS 2010):
 
     [mean indicators at (theta + r u) - mean indicators at (theta - r u)] / (2 r)
 
+(four such expectations where answers are exact, for the error in r^4).
 `pieces` is Sutton and McCallum's bound ("Piecewise training of undirected models", UAI 2005), `sites` Besag's
 pseudo-likelihood.
 """
@@ -33,9 +34,14 @@ from factorgraph_ebm.inference.tables import run_of, run_tables, scope_of
 from factorgraph_ebm.learning.asking import Asking, Term, loopy
 from factorgraph_ebm.losses.loss import Query
 
-LARGEST_STEP, LEAST_STEP, EXACT_STEP = 1e-1, 1e-3, 3e-5
-"""of an energy in the perturbation of `hits`, times the largest entry of its direction: the fourth root of the tolerance
-within the first two where messages iterate, since what is left of their residual is divided by it; else the last"""
+LARGEST_STEP, LEAST_STEP = 1e-1, 1e-3
+"""of an energy in the perturbation of `hits`, times the largest entry of its direction: between these the fourth root of
+the tolerance, since what is left of the residual of loopy messages is divided by it"""
+EXACT_STEP = 1e-2
+"the same where answers are exact to about 1e-13"
+TWO_SIDES = ((1.0, 0.5), (-1.0, -0.5))
+FOUR_SIDES = ((1.0, 2 / 3), (-1.0, -2 / 3), (2.0, -1 / 12), (-2.0, 1 / 12))
+"steps and coefficients of differences, whose errors grow with the square and the fourth power of the step"
 ASYMMETRY = 0.05
 "of the two sides of a perturbation, from which on its result is not trusted; the relative error is about its square"
 LARGEST_PIECE = 1 << 16
@@ -81,38 +87,33 @@ def _perturbed(asking: Asking, query: Query, base: Solved, direction: F64, out: 
     settings = asking.settings(minimize=False)
     iterates = loopy(batch, settings["method"])
     if iterates:
-        size = np.full(batch.n, np.clip(settings["options"]["tolerance"] ** 0.25, LEAST_STEP, LARGEST_STEP))
+        size = float(np.clip(settings["options"]["tolerance"] ** 0.25, LEAST_STEP, LARGEST_STEP))
     else:
-        size = np.full(batch.n, EXACT_STEP)
+        size = EXACT_STEP
+    stencil = TWO_SIDES if iterates else FOUR_SIDES
     moved = (largest > 0.0) & np.isfinite(largest)
     start = None
     if iterates and base.answer.messages is not None:
         former = base.answer.messages  # another fixed point would be another function
         start = Start(None, Messages(former.to_variable, former.to_factor))
     bad: Bool = largest == np.inf
+    numbers = asking.less_cost(query)
+    finite = np.where(np.isfinite(direction), direction, 0.0)
 
-    def sides(step: F64) -> tuple[Solved, Solved]:
-        shift = step[sample] * np.where(np.isfinite(direction), direction, 0.0)
-        numbers = asking.less_cost(query)
-        return tuple(  # type: ignore[return-value]
-            solve_free(
-                batch.whole, Numbers(numbers.unary + sign * shift, numbers.store), beta=asking.how.beta, start=start,
-                **settings,
-            )
-            for sign in (1.0, -1.0)
-        )
+    def sides(step: F64) -> list[Solved]:
+        shifts = [Numbers(numbers.unary + side * step[sample] * finite, numbers.store) for side, _ in stencil]
+        return [solve_free(batch.whole, each, beta=asking.how.beta, start=start, **settings) for each in shifts]
 
     step = np.divide(size, largest, out=np.zeros(batch.n), where=moved)
-    plus, minus = sides(step)
-    uneven = moved & (_asymmetry(base, plus, minus, sample, batch.n) > ASYMMETRY)
+    found = sides(step)
+    uneven = moved & (_asymmetry(base, found[0], found[1], sample, batch.n) > ASYMMETRY)
     if uneven.any():
         step = np.where(uneven, 0.1 * step, step)
-        plus, minus = sides(step)
-        bad |= moved & (_asymmetry(base, plus, minus, sample, batch.n) > ASYMMETRY)
-    weight = np.divide(0.5, step, out=np.zeros(batch.n), where=step > 0.0)
-    plus.accumulate(weight, out)
-    minus.accumulate(-weight, out)
-    for side in (plus, minus):
+        found = sides(step)
+        bad |= moved & (_asymmetry(base, found[0], found[1], sample, batch.n) > ASYMMETRY)
+    weight = np.divide(1.0, step, out=np.zeros(batch.n), where=step > 0.0)
+    for side, (_, coefficient) in zip(found, stencil):
+        side.accumulate(coefficient * weight, out)
         bad |= moved & np.array([s in (Status.ITERATION_LIMIT, Status.TIME_LIMIT) for s in side.status], bool)
     return bad
 
