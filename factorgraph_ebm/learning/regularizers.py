@@ -291,8 +291,7 @@ def _shrink(u: F64, amount: F64, group_of: I64, n_groups: int) -> F64:
     """
 
     def sums(x: F64) -> F64:
-        total: F64 = np.bincount(group_of, weights=x, minlength=n_groups)
-        return total
+        return np.bincount(group_of, weights=x, minlength=n_groups).astype(np.float64, copy=False)
 
     with np.errstate(divide="ignore", invalid="ignore"):
         stays = sums(np.where(u == 0.0, 0.0, (u / amount) ** 2)) > 1.0

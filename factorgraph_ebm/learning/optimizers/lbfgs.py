@@ -4,8 +4,9 @@
 
 Nocedal, "Updating quasi-Newton matrices with limited storage", Math. Comp. 35, 1980. Weights of |w| follow Andrew and
 Gao, "Scalable training of L1-regularized log-linear models", ICML 2007: the steepest one-sided slope takes the place
-of the gradient, and no entry crosses 0 within a step. Bounds are kinks as well, and no entry leaves them. Entries that rest at a kink are left out of the pairs, so that the others see their own curvature (Bertsekas,
-"Projected Newton methods", SIAM J. Control Optim. 20(2), 1982).
+of the gradient, and no entry crosses 0 within a step. Bounds are kinks as well, and no entry leaves them. Entries that
+rest at a kink are left out of the pairs, so that the others see their own curvature (Bertsekas, "Projected Newton
+methods", SIAM J. Control Optim. 20(2), 1982).
 """
 
 from __future__ import annotations
