@@ -30,7 +30,7 @@ def refusals(optimizer: Optimizer, oracle: Oracle, regularizer: Regularizer) -> 
     >>> from factorgraph_ebm.learning.regularizers import VectorLayout, l2
     >>> oracle = from_slopes(lambda w, samples: (w, w[:, None]), [0.0], n_samples=1)
     >>> print(refusals(averaged_perceptron(), oracle, l2(1.0).bind(VectorLayout(1))))
-    optimizer "averaged_perceptron" takes no regularizer: averaging does that work. Leave it out, or use
+    optimizer "averaged_perceptron" takes no regularizer: its steps leave no place for one. Leave it out, or use
     sgd(average=True).
     """
     name, reasons = f'optimizer "{optimizer.name}"', []
@@ -59,7 +59,8 @@ def refusals(optimizer: Optimizer, oracle: Oracle, regularizer: Regularizer) -> 
         elif need == "no_regularizer":
             if regularizer.gradient is not None or regularizer.prox is not None:
                 reasons.append(
-                    f"{name} takes no regularizer: averaging does that work. Leave it out, or use sgd(average=True)."
+                    f"{name} takes no regularizer: its steps leave no place for one. Leave it out, or use "
+                    "sgd(average=True)."
                 )
         elif need == "no_rest_but_l1":
             if regularizer.prox is not None and regularizer.l1 is None:

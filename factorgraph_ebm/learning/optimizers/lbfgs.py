@@ -21,7 +21,7 @@ from factorgraph_ebm.arrays import F64, Bool
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.learning.optimizers.line_search import DECREASE, MOST, ROUNDING, Point, wolfe
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
-from factorgraph_ebm.learning.optimizers.products import add_and_dot, dot, norm
+from factorgraph_ebm.learning.optimizers.products import add_and_dot, add_and_dot_free, dot, dot_free, norm
 from factorgraph_ebm.learning.oracle import Objective, Oracle, Regularizer, objective, report_of
 
 PERIOD = 10
@@ -43,6 +43,8 @@ class LbfgsState(NamedTuple):
     "differences of the gradient that they made"
     curvatures: F64
     "products of each step with its change"
+    least_curvatures: F64
+    "below which they would say nothing"
     recent: F64
     "(PERIOD,) earlier objectives, oldest first, +inf where there was none"
     gradient_norm: float
@@ -94,33 +96,33 @@ def lbfgs(max_iterations: int | None = None, tolerance: float = 1e-5, memory: in
         size = norm(_slope(w, now.gradient, oracle, regularizer))
         done = most == 0 or _is_flat(size, w, now.value, tolerance)
         recent = np.full(PERIOD, np.inf)
-        return LbfgsState(w, now.gradient, now.value, now.loss, (), (), np.zeros(0), recent, size, 0.0, 0, 1, done)
+        return LbfgsState(w, now.gradient, now.value, now.loss, (), (), np.zeros(0), np.zeros(0), recent, size, 0.0, 0, 1, done)
 
     def update(state: LbfgsState, oracle: Oracle, regularizer: Regularizer) -> LbfgsState:
         if state.finished:
             return state
         found, tried = _search(state, oracle, regularizer)
         if found is None and state.steps:  # the pairs mislead: begin anew with none
-            state = state._replace(steps=(), changes=(), curvatures=np.zeros(0))
+            state = state._replace(steps=(), changes=(), curvatures=np.zeros(0), least_curvatures=np.zeros(0))
             found, again = _search(state, oracle, regularizer)
             tried += again
         iteration, evaluations = state.iteration + 1, state.evaluations + tried
         if found is None:
             return state._replace(iteration=iteration, evaluations=evaluations, finished=True, step=0.0)
         now, w = found.objective, found.w
-        steps, changes, curvatures = state.steps, state.changes, state.curvatures
+        steps, changes, curvatures, leasts = state.steps, state.changes, state.curvatures, state.least_curvatures
         step, change = w - state.w, now.gradient - state.gradient
-        curvature = dot(step, change)
-        if curvature > COSINE * norm(step) * norm(change):
+        curvature, least = dot(step, change), COSINE * norm(step) * norm(change)
+        if curvature > least:
             steps, changes = (*steps, step)[-memory:], (*changes, change)[-memory:]
-            curvatures = np.append(curvatures, curvature)[-memory:]
+            curvatures, leasts = np.append(curvatures, curvature)[-memory:], np.append(leasts, least)[-memory:]
         size = norm(_slope(w, now.gradient, oracle, regularizer))
         recent = np.append(state.recent[1:], state.value)
         done = _is_flat(size, w, now.value, tolerance) or recent[0] - now.value <= tolerance * abs(now.value)
         done = bool(done or iteration >= most)
         return LbfgsState(
-            w, now.gradient, now.value, now.loss, steps, changes, curvatures, recent, size, found.step,
-            iteration, evaluations, done,
+            w, now.gradient, now.value, now.loss, steps, changes, curvatures, leasts, recent, size,
+            found.step, iteration, evaluations, done,
         )  # fmt: skip
 
     return Optimizer(
@@ -160,35 +162,32 @@ def _slope(w: F64, gradient: F64, oracle: Oracle, regularizer: Regularizer) -> F
 
 def _direction(state: LbfgsState, slope: F64, held: Bool) -> F64:
     """-H slope, 0 for entries that are held: by two loops over the pairs, newest first and oldest first."""
-    pairs = list(zip(state.steps, state.changes))
-    curvatures = list(state.curvatures)
-    if held.any():
-        free = np.flatnonzero(~held)
-        pairs = [(step[free], change[free]) for step, change in pairs]
-        curvatures = [dot(step, change) for step, change in pairs]
-        told = [c > COSINE * norm(s) * norm(y) for (s, y), c in zip(pairs, curvatures)]
-        pairs = [pair for pair, tells in zip(pairs, told) if tells]
-        curvatures = [curvature for curvature, tells in zip(curvatures, told) if tells]
-        q = slope[free]
-    else:
-        q = slope.copy()
-    if pairs:
-        shares = [0.0] * len(pairs)
-        product = dot(pairs[-1][0], q)
-        for k in range(len(pairs) - 1, -1, -1):
-            shares[k] = product / curvatures[k]
-            product = add_and_dot(q, -shares[k], pairs[k][1], pairs[max(k - 1, 0)][0])
-        q *= curvatures[-1] / dot(pairs[-1][1], pairs[-1][1])
-        product = dot(pairs[0][1], q)
-        for k in range(len(pairs)):
-            more = shares[k] - product / curvatures[k]
-            product = add_and_dot(q, more, pairs[k][0], pairs[min(k + 1, len(pairs) - 1)][1])
-    else:
-        q /= norm(slope)
-    direction = np.zeros(len(slope)) if held.any() else q
-    if held.any():
-        direction[free] = q
-    return np.negative(direction, out=direction)
+    any_held, holds = bool(held.any()), held.view(np.uint8)
+
+    def step_and_product(q: F64, share: float, x: F64, y: F64) -> float:
+        return float(add_and_dot_free(q, share, x, y, holds) if any_held else add_and_dot(q, share, x, y))
+
+    pairs, curvatures = list(zip(state.steps, state.changes)), state.curvatures.tolist()
+    if any_held:
+        curvatures = [float(dot_free(step, change, holds)) for step, change in pairs]
+        told = np.flatnonzero(np.array(curvatures) > state.least_curvatures).tolist()
+        pairs, curvatures = [pairs[k] for k in told], [curvatures[k] for k in told]
+    q = slope.copy()
+    if not pairs:
+        q /= -norm(slope)
+        return q
+    shares = [0.0] * len(pairs)
+    product = dot(pairs[-1][0], q)
+    for k in range(len(pairs) - 1, -1, -1):
+        shares[k] = product / curvatures[k]
+        product = step_and_product(q, -shares[k], pairs[k][1], pairs[max(k - 1, 0)][0])
+    change = pairs[-1][1]
+    q *= curvatures[-1] / (float(dot_free(change, change, holds)) if any_held else dot(change, change))
+    product = dot(pairs[0][1], q)
+    for k in range(len(pairs)):
+        more = shares[k] - product / curvatures[k]
+        product = step_and_product(q, more, pairs[k][0], pairs[min(k + 1, len(pairs) - 1)][1])
+    return np.negative(q, out=q)
 
 
 def _search(state: LbfgsState, oracle: Oracle, regularizer: Regularizer) -> tuple[Point | None, int]:

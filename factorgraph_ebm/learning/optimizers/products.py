@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, READ_F8, REAL, kernel
+from factorgraph_ebm._jit import F8, READ_F8, READ_U1, REAL, kernel
 from factorgraph_ebm.arrays import F64
 
 
@@ -54,3 +54,23 @@ def add_and_dot(q, share, x, y):  # type: ignore[no-untyped-def]
         q[j] += share * x[j]
         a += q[j] * y[j]
     return ((a + e) + (c + g)) + ((b + f) + (d + h))
+
+
+# A choice of numbers, not of instructions: where half of the entries are held at random, a branch would be guessed wrong.
+@kernel(REAL, F8, REAL, READ_F8, READ_F8, READ_U1)
+def add_and_dot_free(q, share, x, y, held):  # type: ignore[no-untyped-def]
+    """As `add_and_dot` over the entries that are not held; those of q that are must be 0, and stay so."""
+    total = 0.0
+    for i in range(np.uint64(len(q))):
+        q[i] += (share if held[i] == 0 else 0.0) * x[i]
+        total += q[i] * y[i]
+    return total
+
+
+@kernel(REAL, READ_F8, READ_F8, READ_U1)
+def dot_free(x, y, held):  # type: ignore[no-untyped-def]
+    """Sum of x * y over the entries that are not held."""
+    total = 0.0
+    for i in range(np.uint64(len(x))):
+        total += (x[i] if held[i] == 0 else 0.0) * y[i]
+    return total
