@@ -251,25 +251,26 @@ def _own(owner: I64, first: int, entries: Entries, penalty: Penalty, name: str) 
 
 
 def _regularizer(squares: F64, absolutes: F64, owner: I64, strengths: F64) -> Regularizer:
-    """`owner`: (n,) group of each entry, -1 for none; `strengths`: (groups,)."""
-    has_squares, has_absolutes, has_groups = bool(squares.any()), bool(absolutes.any()), bool(len(strengths))
-    members = np.flatnonzero(owner >= 0)
-    group_of = owner[members]
+    """`owner`: (n,) group of each entry, -1 for none; `strengths`: of the groups."""
+    has_squares, has_absolutes = bool(squares.any()), bool(absolutes.any())
+    # Members of one group lie side by side, and groups without a free entry are gone.
+    members = np.argsort(owner, kind="stable")[np.count_nonzero(owner < 0) :]
+    numbers, start, sizes = np.unique(owner[members], return_index=True, return_counts=True)
+    lengths, has_groups = strengths[numbers], bool(len(numbers))
 
     def value(w: F64) -> float:
         total = float(np.sum(squares * w * w)) if has_squares else 0.0
         if has_absolutes:
             total += float(np.sum(absolutes * np.abs(w)))
         if has_groups:
-            square = np.bincount(group_of, weights=w[members] ** 2, minlength=len(strengths))
-            total += float(np.sum(strengths * np.sqrt(square)))
+            total += float(np.sum(lengths * np.sqrt(np.add.reduceat(w[members] ** 2, start))))
         return total
 
     def prox(w: F64, step: float | F64) -> F64:
         found: F64 = np.sign(w) * np.maximum(0.0, np.abs(w) - step * absolutes) if has_absolutes else w.copy()
         if has_groups:
             steps = np.broadcast_to(step, w.shape)[members]
-            found[members] = _shrink(found[members], steps * strengths[group_of], group_of, len(strengths))
+            found[members] = _shrink(found[members], steps * np.repeat(lengths, sizes), start, sizes)
         return found
 
     gradient: Callable[[F64], F64] | None = (lambda w: 2.0 * squares * w) if has_squares else None
@@ -283,28 +284,35 @@ def _regularizer(squares: F64, absolutes: F64, owner: I64, strengths: F64) -> Re
     )
 
 
-def _shrink(u: F64, amount: F64, group_of: I64, n_groups: int) -> F64:
-    """v_j = u_j n / (n + amount_j) with n = |v| in each group: the root of sum (u_j / (n + amount_j))^2 = 1.
+def _shrink(u: F64, amount: F64, start: I64, sizes: I64) -> F64:
+    """v_j = u_j n / (n + amount_j), n > 0 the root of sum of (u_j / (n + amount_j))^2 = 1 in each group; 0 without one.
 
-    Newton's method on the inverse of the square root of that sum, which is concave and in most groups (one amount)
-    affine in n: from 0 on it rises to the root and never passes it.
+    Newton's method on the inverse of the square root of that sum, which is concave in n, and affine where all amounts
+    of a group are equal: from below it rises to the root and never passes it. It starts at the largest |u_j| - amount_j
+    or at |u| - the largest amount, which are below the root, and from where on no share of the sum exceeds 1.
     """
 
-    def sums(x: F64) -> F64:
-        return np.bincount(group_of, weights=x, minlength=n_groups).astype(np.float64, copy=False)
+    def each(x: F64) -> F64:
+        return np.repeat(x, sizes)
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        stays = sums(np.where(u == 0.0, 0.0, (u / amount) ** 2)) > 1.0
-    length = np.zeros(n_groups)
-    moving = stays[group_of]
+    size = np.abs(u)
+    largest = np.maximum.reduceat(size, start)
+    scale = np.where(largest > 0.0, largest, 1.0)
+    whole = scale * np.sqrt(np.add.reduceat((u / each(scale)) ** 2, start))
+    length = np.maximum.reduceat(size - amount, start)
+    length = np.maximum(0.0, np.maximum(length, whole - np.maximum.reduceat(amount, start)))
+    moves = length > 0.0
     for _ in range(60):
-        reach = np.where(moving, length[group_of] + amount, 1.0)
-        square = np.where(stays, sums((u / reach) ** 2), 1.0)
-        slope = np.where(stays, sums(u**2 / reach**3), 1.0)
-        more = np.where(stays, (np.sqrt(square) - 1.0) * square / slope, 0.0)
-        more = np.maximum(more, 0.0)
-        length += more
-        if not (more > 1e-15 * length).any():
+        reach = each(length) + amount
+        reach[reach == 0.0] = 1.0  # then u is 0 as well
+        share = (size / reach) ** 2
+        square = np.add.reduceat(share, start)
+        moves |= square > 1.0
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            rise = (np.sqrt(square) - 1.0) * square / np.add.reduceat(share / reach, start)
+        rise = np.where(moves & (rise > 1e-15 * length), rise, 0.0)
+        length += rise
+        if not rise.any():
             break
-    reach = np.where(moving, length[group_of] + amount, 1.0)
-    return np.where(moving, u * (length[group_of] / reach), 0.0)
+    found: F64 = u * (each(np.where(moves, length, 0.0)) / reach)
+    return found

@@ -51,15 +51,15 @@ def hidden():
 
 # name -> (the call, its problem, updates, by how much above the optimum the objective may end)
 CASES = {
-    "lbfgs": (dict(tolerance=1e-12), smooth, 200, 1e-10),
-    "sgd": (dict(learning_rate=2.0, batch_size=8, schedule="inverse", average=True), smooth, 300, 2e-5),
-    "adam": (dict(learning_rate=0.02, batch_size=60), smooth, 1500, 1e-8),
-    "adagrad": (dict(learning_rate=0.5, batch_size=60), smooth, 1500, 1e-8),
-    "averaged_perceptron": (dict(), separable, 300, 0.0),
-    "passive_aggressive": (dict(), separable, 300, 1e-12),
-    "bcfw": (dict(gap_tolerance=3e-4), margin, 2000, 2e-4),
-    "cutting_plane": (dict(tolerance=1e-9), margin, 300, 1e-9),
-    "cccp": (dict(tolerance=1e-10), hidden, 200, np.inf),
+    "lbfgs": ({"tolerance": 1e-12}, smooth, 200, 1e-10),
+    "sgd": ({"learning_rate": 2.0, "batch_size": 8, "schedule": "inverse", "average": True}, smooth, 300, 2e-5),
+    "adam": ({"learning_rate": 0.02, "batch_size": 60}, smooth, 1500, 1e-8),
+    "adagrad": ({"learning_rate": 0.5, "batch_size": 60}, smooth, 1500, 1e-8),
+    "averaged_perceptron": ({}, separable, 300, 0.0),
+    "passive_aggressive": ({}, separable, 300, 1e-12),
+    "bcfw": ({"gap_tolerance": 3e-4}, margin, 2000, 2e-4),
+    "cutting_plane": ({"tolerance": 1e-9}, margin, 300, 1e-9),
+    "cccp": ({"tolerance": 1e-10}, hidden, 200, np.inf),
 }
 NAMES = sorted(OPTIMIZERS)
 
@@ -212,8 +212,8 @@ def test_a_sample_of_weight_zero_counts_for_nothing(name):
 @pytest.mark.parametrize("name", ["lbfgs", "sgd", "adam", "adagrad"])
 def test_l1_and_bounds_reach_the_optimum(name, lower, upper, strength):
     oracle = softmax(lower=lower, upper=upper)
-    full = dict(learning_rate={"sgd": 1.0, "adam": 0.02, "adagrad": 0.3}.get(name), batch_size=60)
-    optimizer = OPTIMIZERS[name](**(dict(tolerance=1e-13) if name == "lbfgs" else full))
+    full = {"learning_rate": {"sgd": 1.0, "adam": 0.02, "adagrad": 0.3}.get(name), "batch_size": 60}
+    optimizer = OPTIMIZERS[name](**({"tolerance": 1e-13} if name == "lbfgs" else full))
     regularizer = bound(elastic_net(l1=strength, l2=0.01), oracle)
     least = optimum(oracle, l2=0.01, l1=strength)
     w = optimizer.best(run(optimizer, oracle, regularizer, 1000))
@@ -229,8 +229,8 @@ def test_bounded_least_squares(name):
 
     oracle, a, b = least_squares(lower=0.0, upper=0.4)
     exact = scipy.optimize.lsq_linear(a, b, (0.0, 0.4), tol=1e-14).x
-    full = dict(learning_rate={"sgd": 0.2, "adam": 0.02, "adagrad": 0.3}.get(name), batch_size=20)
-    optimizer = OPTIMIZERS[name](**(dict(tolerance=1e-14) if name == "lbfgs" else full))
+    full = {"learning_rate": {"sgd": 0.2, "adam": 0.02, "adagrad": 0.3}.get(name), "batch_size": 20}
+    optimizer = OPTIMIZERS[name](**({"tolerance": 1e-14} if name == "lbfgs" else full))
     w = optimizer.best(run(optimizer, oracle, UNREGULARIZED, 1000))
     assert w == pytest.approx(exact, abs=1e-6)
 
@@ -319,11 +319,11 @@ def test_refusals_name_the_optimizer_the_lack_and_the_way_out():
 @pytest.mark.parametrize(
     "name, options",
     [
-        ("lbfgs", dict(tolerance=-1.0)), ("lbfgs", dict(memory=0)), ("sgd", dict(learning_rate=0.0)),
-        ("sgd", dict(batch_size=0)), ("sgd", dict(momentum=1.0)), ("sgd", dict(schedule="linear")),
-        ("adam", dict(beta2=1.5)), ("adagrad", dict(learning_rate=np.inf)), ("passive_aggressive", dict(C=0.0)),
-        ("bcfw", dict(check_every=0)), ("cutting_plane", dict(tolerance=np.nan)), ("cccp", dict(inner_updates=0)),
-        ("cccp", dict(inner=OPTIMIZERS["cccp"]())),
+        ("lbfgs", {"tolerance": -1.0}), ("lbfgs", {"memory": 0}), ("sgd", {"learning_rate": 0.0}),
+        ("sgd", {"batch_size": 0}), ("sgd", {"momentum": 1.0}), ("sgd", {"schedule": "linear"}),
+        ("adam", {"beta2": 1.5}), ("adagrad", {"learning_rate": np.inf}), ("passive_aggressive", {"C": 0.0}),
+        ("bcfw", {"check_every": 0}), ("cutting_plane", {"tolerance": np.nan}), ("cccp", {"inner_updates": 0}),
+        ("cccp", {"inner": OPTIMIZERS["cccp"]()}),
     ],
 )  # fmt: skip
 def test_bad_options_are_errors_that_name_the_optimizer(name, options):
@@ -350,7 +350,8 @@ scale, target = np.exp(rng.normal(size=n)), rng.normal(size=n)
 oracle = from_slopes(lambda w, s: None, np.zeros(n), n_samples=1, traits=["smooth", "objective", "convex"])
 def evaluate(w, samples):
     distance = w - target
-    return Evaluation(np.array([np.sum(scale * np.sqrt(1.0 + distance**2))]), scale * distance / np.sqrt(1 + distance**2))
+    root = np.sqrt(1.0 + distance**2)
+    return Evaluation(np.array([np.sum(scale * root)]), scale * distance / root)
 oracle = oracle._replace(evaluate=evaluate)
 for name in ("lbfgs", "cutting_plane", "adam"):
     state = run(OPTIMIZERS[name](), oracle, l2(0.1).bind(VectorLayout(n)), 12)

@@ -96,7 +96,8 @@ def lbfgs(max_iterations: int | None = None, tolerance: float = 1e-5, memory: in
         size = norm(_slope(w, now.gradient, oracle, regularizer))
         done = most == 0 or _is_flat(size, w, now.value, tolerance)
         recent = np.full(PERIOD, np.inf)
-        return LbfgsState(w, now.gradient, now.value, now.loss, (), (), np.zeros(0), np.zeros(0), recent, size, 0.0, 0, 1, done)
+        none = np.zeros(0)
+        return LbfgsState(w, now.gradient, now.value, now.loss, (), (), none, none, recent, size, 0.0, 0, 1, done)
 
     def update(state: LbfgsState, oracle: Oracle, regularizer: Regularizer) -> LbfgsState:
         if state.finished:

@@ -61,6 +61,9 @@ def wolfe(try_step: Callable[[float], Point], begin: Point, step: float) -> tupl
             step = _between(low, high)
             if abs(high.step - low.step) <= 1e-12 * max(abs(high.step), abs(low.step)):
                 break
+        # What so short a step could gain would drown in rounding.
+        if low is begin and -step * begin.slope <= 10.0 * ROUNDING * abs(begin.value):
+            break
     return (None if low is begin else low), tried
 
 

@@ -56,7 +56,7 @@ def add_and_dot(q, share, x, y):  # type: ignore[no-untyped-def]
     return ((a + e) + (c + g)) + ((b + f) + (d + h))
 
 
-# A choice of numbers, not of instructions: where half of the entries are held at random, a branch would be guessed wrong.
+# A choice of numbers, not of instructions: where half of the entries are held, a branch would be guessed wrong.
 @kernel(REAL, F8, REAL, READ_F8, READ_F8, READ_U1)
 def add_and_dot_free(q, share, x, y, held):  # type: ignore[no-untyped-def]
     """As `add_and_dot` over the entries that are not held; those of q that are must be 0, and stay so."""
