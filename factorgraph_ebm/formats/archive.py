@@ -35,16 +35,17 @@ class ArchiveWriter:
         self.arrays.append(stored.astype(stored.dtype.newbyteorder("<"), copy=False))
         return f"a{len(self.arrays) - 1}"
 
-    def write(self, path: PathLike, header: dict[str, Any]) -> None:
-        """Write everything under a temporary name, then rename."""
+    def write(self, path: PathLike, header: dict[str, Any], *, packed: bool = True) -> None:
+        """Write everything under a temporary name, then rename. `packed`: smaller, and many times slower."""
         file = io.BytesIO()
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        how = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+        with zipfile.ZipFile(file, "w", how) as archive:
             text = json.dumps(header, indent=1, allow_nan=False)
-            archive.writestr(_info(HEADER), text.encode(), zipfile.ZIP_DEFLATED)
+            archive.writestr(_info(HEADER), text.encode(), how)
             for place, array in enumerate(self.arrays):
                 entry = io.BytesIO()
                 np.lib.format.write_array(entry, array, version=(1, 0), allow_pickle=False)
-                archive.writestr(_info(f"a{place}.npy"), entry.getbuffer(), zipfile.ZIP_DEFLATED)
+                archive.writestr(_info(f"a{place}.npy"), entry.getbuffer(), how)
         write_bytes(path, file.getvalue())
 
 

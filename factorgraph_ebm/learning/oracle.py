@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64
 
@@ -65,17 +66,125 @@ class Oracle(NamedTuple):
 
 
 class Regularizer(NamedTuple):
-    """A penalty R(w) on the free entries."""
+    """A penalty R(w) on the free entries: a smooth part, of which `gradient` is, and a rest, of which `prox` is."""
 
     value: Callable[[F64], float]
+    "of the whole"
     gradient: Callable[[F64], F64] | None
-    "of what is smooth of it, (n_free,)"
+    "of the smooth part, (n_free,); None: there is none"
     prox: Callable[[F64, float | F64], F64] | None
-    "(w, step) -> argmin over v of R(v) + |v - w|^2 / (2 step), for one step or one for each entry; None: none is known"
+    """(w, step) -> argmin over v of rest(v) + sum of (v - w)^2 / (2 step), for one step or one for each entry; None:
+    there is no rest"""
     l1: F64 | None = None
-    "(n_free,) weights of |w| in it, which `gradient` leaves out; None: there are none"
+    "(n_free,) weights of |w|, where the rest is that and nothing else"
     l2: F64 | None = None
-    "(n_free,) strengths s of s w^2, where it is nothing else; None: it is not of that kind"
+    "(n_free,) strengths s of s w^2, where the whole is that and nothing else"
+
+
+def _zero(w: F64) -> float:
+    return 0.0
+
+
+UNREGULARIZED = Regularizer(_zero, None, None)
+"R(w) = 0"
+
+
+class Objective(NamedTuple):
+    """The objective at one w."""
+
+    value: float
+    "mean loss + R(w)"
+    gradient: F64
+    "(n_free,) without that of the rest of the regulariser, which has none"
+    loss: float
+    "mean loss"
+
+
+def total_loss(oracle: Oracle, losses: F64, samples: I64 | None = None) -> float:
+    """Sum of weight * loss over samples; one of weight 0 does not count, even where its loss is infinite."""
+    weights = oracle.weights if samples is None else oracle.weights[samples]
+    return float(np.sum(np.where(weights == 0.0, 0.0, losses) * weights))
+
+
+def objective(oracle: Oracle, regularizer: Regularizer, w: F64) -> Objective:
+    """The objective at `w` and the gradient of its smooth part.
+
+    Examples
+    --------
+    >>> def squares(w, samples):
+    ...     distance = w - np.array([[1.0], [3.0]])[samples]
+    ...     return distance[:, 0] ** 2, 2.0 * distance
+    >>> objective(from_slopes(squares, [0.0], n_samples=2), UNREGULARIZED, np.array([1.0]))
+    Objective(value=2.0, gradient=array([-2.]), loss=2.0)
+    """
+    evaluation = oracle.evaluate(w, None)
+    count = max(1, oracle.n_samples)
+    loss = total_loss(oracle, evaluation.losses) / count
+    gradient = evaluation.gradient / count
+    if regularizer.gradient is not None:
+        gradient += regularizer.gradient(w)
+    return Objective(loss + regularizer.value(w), gradient, loss)
+
+
+def shuffled(n_samples: int, seed: int) -> Callable[[int], I64]:
+    """An `Oracle.order`: a random order for each epoch, which depends on nothing but the seed and the epoch."""
+    return lambda epoch: np.random.default_rng([seed, epoch]).permutation(n_samples).astype(np.int64)
+
+
+def from_slopes(
+    losses_and_slopes: Callable[[F64, I64], tuple[F64, F64]],
+    start: npt.ArrayLike,
+    *,
+    n_samples: int,
+    weights: npt.ArrayLike = 1.0,
+    lower: npt.ArrayLike = -np.inf,
+    upper: npt.ArrayLike = np.inf,
+    seed: int = 0,
+    traits: Iterable[str] = ("convex", "smooth", "objective", "exact"),
+) -> Oracle:
+    """The oracle of a plain function: any optimiser of this library then minimises it.
+
+    Parameters
+    ----------
+    losses_and_slopes : (w, numbers of n samples) -> their losses (n,) and the slopes of each, (n, n_free)
+    start : (n_free,)
+    weights, lower, upper : broadcast to (n_samples,) and (n_free,)
+    traits : what holds of the losses, see `Oracle`
+
+    Examples
+    --------
+    >>> def squares(w, samples):
+    ...     distance = w - np.array([[1.0], [3.0]])[samples]
+    ...     return distance[:, 0] ** 2, 2.0 * distance
+    >>> oracle = from_slopes(squares, [0.0], n_samples=2)
+    >>> oracle.plane(np.array([0.0]), 1)
+    Plane(loss=9.0, support=array([0]), values=array([-6.]), offset=9.0)
+    """
+    w0 = np.array(start, np.float64)
+    everyone = np.arange(n_samples, dtype=np.int64)
+    support = np.arange(len(w0), dtype=np.int64)
+    of_sample = np.broadcast_to(np.asarray(weights, np.float64), (n_samples,))
+
+    def evaluate(w: F64, samples: I64 | None) -> Evaluation:
+        asked = everyone if samples is None else samples
+        losses, slopes = losses_and_slopes(w, asked)
+        return Evaluation(losses, np.einsum("s,sj->j", of_sample[asked], slopes))
+
+    def plane(w: F64, sample: int) -> Plane:
+        losses, slopes = losses_and_slopes(w, everyone[sample : sample + 1])
+        return Plane(float(losses[0]), support, slopes[0], float(losses[0] - np.einsum("j,j->", slopes[0], w)))
+
+    return Oracle(
+        n_samples=n_samples,
+        weights=of_sample,
+        start=w0,
+        lower=np.broadcast_to(np.asarray(lower, np.float64), w0.shape),
+        upper=np.broadcast_to(np.asarray(upper, np.float64), w0.shape),
+        evaluate=evaluate,
+        plane=plane,
+        order=shuffled(n_samples, seed),
+        traits=frozenset(traits),
+    )
 
 
 def report_of(**figures: float) -> Mapping[str, float]:

@@ -9,8 +9,8 @@ from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.learning.oracle import Oracle, Regularizer
 
 State: TypeAlias = Any
-"""A NamedTuple of float64 and int64 arrays, floats, ints and bools, whose first field is `w`. Resuming from one that
-was saved and read again goes on bit for bit, so nothing else may be remembered."""
+"""A NamedTuple whose first field is `w`, of arrays, floats, ints, bools, None, and tuples or NamedTuples of these.
+Resuming from one that was saved and read again goes on bit for bit, so nothing else may be remembered."""
 
 
 def _not_yet(state: State) -> bool:
@@ -39,9 +39,29 @@ class Optimizer(NamedTuple):
     finished: Callable[[State], bool] = _not_yet
     "nothing more is to be gained"
     report: Callable[[State], Mapping[str, float]] = _nothing
-    'figures for the history: "loss" (mean over samples), "objective", "gradient_norm", "gap", "bound", "step"'
+    """figures for the history: "loss" (mean over samples; of a method that goes sample by sample, as it met them),
+    "objective", "gradient_norm", "step", "bound" and "gap" (of what `best` gives; "working_bound" and "working_gap"
+    where inference is not exact and they prove nothing)"""
     needs: frozenset[str] = frozenset()
     """of {"convex", "piecewise_linear", "smooth", "linear", "fully_labelled", "objective", "exact"}, traits of the
-    problem; "l2": the regulariser is just that, "no_regularizer", "latents", "unbounded": no entry has bounds"""
+    problem; "latents": there are some; "unbounded": no entry has bounds; and of the regulariser "l2": it is just that,
+    with no strength 0, "no_regularizer", "no_rest_but_l1": it is smooth, but for an l1 part. See `capabilities`"""
     updates: int = 100
     "how many at most, where `fit` is not told"
+
+
+def run(
+    optimizer: Optimizer,
+    oracle: Oracle,
+    regularizer: Regularizer,
+    updates: int | None = None,
+    state: State | None = None,
+) -> State:
+    """Update until finished, or `updates` times (None: as many as the optimiser says), from a state or anew."""
+    if state is None:
+        state = optimizer.init(oracle, regularizer)
+    for _ in range(optimizer.updates if updates is None else updates):
+        if optimizer.finished(state):
+            break
+        state = optimizer.update(state, oracle, regularizer)
+    return state

@@ -1,0 +1,197 @@
+"""Block-coordinate Frank-Wolfe: exact steps in the dual of a margin loss with l2, one sample at a time.
+
+    primal   min over w of sum_i c_i L_i(w) + sum_j s_j w_j^2                         c_i = weight_i / P
+    dual     max over mixtures (a_i, b_i) of planes of each L_i of sum_i c_i b_i - sum_j s_j w_j^2
+             where w_j = -(1 / 2 s_j) sum_i c_i a_ij
+
+A step mixes one new plane into the mixture of its sample with the share that raises the dual most, so there is no
+learning rate, and the dual is a bound of the optimum (Lacoste-Julien, Jaggi, Schmidt and Pletscher, "Block-coordinate
+Frank-Wolfe optimization for structural SVMs", ICML 2013). Each mixture starts from the plane 0: losses are >= 0. What
+is answered is the last w or the average with weight t of the t-th, whichever had the lower objective when both were
+last compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.errors import MethodError
+from factorgraph_ebm.formats.text import bytes_in_words
+from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
+from factorgraph_ebm.learning.optimizers.products import dot
+from factorgraph_ebm.learning.oracle import Oracle, Plane, Regularizer, objective, report_of
+
+_ENTRY = 16
+"bytes of an element of a stored plane: its place and its value"
+
+
+class BcfwState(NamedTuple):
+    w: F64
+    late: F64
+    "(n_free,) sum over steps t of t (t - 1) / 2 * change of w: what the average lacks"
+    start: I64
+    "(n_samples + 1,) where the mixture of each sample begins in `support` and `values`"
+    support: I64
+    values: F64
+    offsets: F64
+    "(n_samples,)"
+    steps: int
+    epoch: int
+    loss: float
+    "mean at the answer, when it was last computed"
+    objective: float
+    "of the answer, when it was last computed"
+    bound: float
+    "value of the dual"
+    averaged: bool
+    "the answer is the average, not w"
+    exact: bool
+    "inference is, so that the bound is one"
+    finished: bool
+
+
+def bcfw(gap_tolerance: float = 1e-3, check_every: int = 5, memory: int = 2**30) -> Optimizer:
+    """Dual steps, one sample at a time, for maxima of affine functions with l2; needs no learning rate.
+
+    Parameters
+    ----------
+    gap_tolerance : finished where objective - bound <= gap_tolerance * objective
+    check_every : epochs between two computations of the objective, which cost two passes over the samples; there is
+        another as soon as the steps themselves suggest that the gap is closed
+    memory : bytes that the stored planes may take, one for each sample
+
+    Raises
+    ------
+    MethodError : an option out of its range; while it runs, the planes would take more than `memory`.
+
+    Examples
+    --------
+    >>> from factorgraph_ebm.learning.optimizers.optimizer import run
+    >>> from factorgraph_ebm.learning.oracle import from_slopes
+    >>> from factorgraph_ebm.learning.regularizers import VectorLayout, l2
+    >>> x, y = np.array([[1.0, 2.0], [2.0, 0.5], [-1.0, -1.0]]), np.array([1.0, -1.0, 1.0])
+    >>> def hinge(w, samples):
+    ...     margin = y[samples] * (x[samples] @ w)
+    ...     return np.maximum(0.0, 1.0 - margin), (margin < 1.0)[:, None] * -y[samples, None] * x[samples]
+    >>> oracle = from_slopes(hinge, [0.0, 0.0], n_samples=3)
+    >>> optimizer = bcfw(gap_tolerance=1e-6)
+    >>> state = run(optimizer, oracle, l2(0.1).bind(VectorLayout(2)))
+    >>> state.objective - state.bound <= 1e-6 * state.objective
+    True
+    """
+    if not (gap_tolerance >= 0.0 and check_every >= 1 and memory > 0):
+        raise MethodError(
+            f"bcfw needs gap_tolerance >= 0, check_every >= 1 and memory > 0, not {gap_tolerance!r}, {check_every!r} "
+            f"and {memory!r}."
+        )
+
+    def init(oracle: Oracle, regularizer: Regularizer) -> BcfwState:
+        n, count = len(oracle.start), oracle.n_samples
+        none = np.zeros(0)
+        return BcfwState(
+            np.zeros(n), np.zeros(n), np.zeros(count + 1, np.int64), none.astype(np.int64), none, np.zeros(count),
+            0, 0, np.nan, np.nan, 0.0, True, "exact" in oracle.traits, False,
+        )  # fmt: skip
+
+    def update(state: BcfwState, oracle: Oracle, regularizer: Regularizer) -> BcfwState:
+        inverse = 0.5 / _strengths(regularizer)
+        w, late, offsets, steps = state.w.copy(), state.late.copy(), state.offsets.copy(), state.steps
+        ends = state.start.tolist()
+        mixtures = [(state.support[low:high], state.values[low:high]) for low, high in zip(ends, ends[1:])]
+        share = oracle.weights / max(1, oracle.n_samples)
+        room, total, open_gap, met = memory - _ENTRY * ends[-1], 0.0, 0.0, 0
+        for i in oracle.order(state.epoch).tolist():
+            met += 1
+            c = float(share[i])
+            if c == 0.0:
+                continue
+            plane = oracle.plane(w, i)
+            support, new, old = _common(plane, *mixtures[i])
+            room -= _ENTRY * (len(support) - len(mixtures[i][0]))
+            if room < 0:
+                likely = (memory - room) * oracle.n_samples / (met if state.epoch == 0 else oracle.n_samples)
+                raise MethodError(
+                    f"bcfw keeps a plane for each of the {oracle.n_samples:,} samples: about {bytes_in_words(likely)}, "
+                    f"more than memory={memory:,}. Raise memory, or use sgd(average=True) or cutting_plane()."
+                )
+            step = new - old
+            rise = plane.loss - float(offsets[i]) - dot(old, w[support])
+            move = step * inverse[support]
+            steepness = c * dot(step, move)
+            part = min(max(rise / steepness, 0.0), 1.0) if steepness > 0.0 else float(rise > 0.0)
+            steps += 1
+            change = (-part * c) * move
+            w[support] += change
+            late[support] += (0.5 * steps * (steps - 1)) * change
+            mixtures[i] = support, old + part * step
+            offsets[i] += part * (plane.offset - offsets[i])
+            total += c * plane.loss
+            open_gap += c * max(rise, 0.0)
+        start = np.cumsum([0] + [len(support) for support, _ in mixtures], dtype=np.int64)
+        support = np.concatenate([support for support, _ in mixtures] or [state.support])
+        values = np.concatenate([values for _, values in mixtures] or [state.values])
+        # Anew from the planes: the sum of so many small steps has drifted, and the bound must be theirs.
+        spread = np.repeat(share, np.diff(start)) * values
+        w = -inverse * np.bincount(support, weights=spread, minlength=len(w))
+        bound = float(np.sum(share * offsets)) - regularizer.value(w)
+        state = state._replace(
+            w=w, late=late, start=start, support=support, values=values, offsets=offsets, steps=steps,
+            epoch=state.epoch + 1, bound=bound,
+        )  # fmt: skip
+        closed = open_gap <= gap_tolerance * (total + regularizer.value(w))
+        return _compare(state, oracle, regularizer) if closed or state.epoch % check_every == 0 else state
+
+    def _compare(state: BcfwState, oracle: Oracle, regularizer: Regularizer) -> BcfwState:
+        last = objective(oracle, regularizer, state.w)
+        mean = objective(oracle, regularizer, _average(state))
+        averaged = mean.value <= last.value
+        answer = mean if averaged else last
+        return state._replace(
+            loss=answer.loss,
+            objective=answer.value,
+            averaged=averaged,
+            finished=answer.value - state.bound <= gap_tolerance * abs(answer.value),
+        )
+
+    return Optimizer(
+        "bcfw",
+        init,
+        update,
+        best=lambda state: _average(state) if state.averaged else state.w,
+        finished=lambda state: bool(state.finished),
+        report=_report,
+        needs=frozenset({"piecewise_linear", "convex", "linear", "fully_labelled", "l2", "unbounded"}),
+        updates=200,
+    )
+
+
+def _strengths(regularizer: Regularizer) -> F64:
+    if regularizer.l2 is None or not (regularizer.l2 > 0.0).all():
+        raise MethodError("bcfw divides by the strength of l2: write regularizer=l2(strength) over all parameters.")
+    return regularizer.l2
+
+
+def _common(plane: Plane, support: I64, values: F64) -> tuple[I64, F64, F64]:
+    """Entries of either, and the slopes there of a plane and of a mixture."""
+    if len(support) == len(plane.support) and np.array_equal(support, plane.support):
+        return support, plane.values, values
+    union = np.union1d(support, plane.support)
+    new, old = np.zeros(len(union)), np.zeros(len(union))
+    new[np.searchsorted(union, plane.support)] = plane.values
+    old[np.searchsorted(union, support)] = values
+    return union, new, old
+
+
+def _average(state: BcfwState) -> F64:
+    t = state.steps
+    return state.w - state.late * (2.0 / (t * (t + 1.0))) if t else state.w
+
+
+def _report(state: BcfwState) -> Mapping[str, float]:
+    prefix = "" if state.exact else "working_"
+    figures = {f"{prefix}bound": state.bound, f"{prefix}gap": state.objective - state.bound}
+    return report_of(loss=state.loss, objective=state.objective, **figures)
