@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.errors import ParameterError
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.parameters import Parameter
+from factorgraph_ebm.learning.regularizers import Entries
 
 
 class Layout(NamedTuple):
@@ -48,14 +49,13 @@ class Layout(NamedTuple):
         """Of the parameters that are learned."""
         return tuple(self.offset)
 
-    def entries(self, name: str) -> I64:
-        """The places in w of a parameter's entries, in its shape. Raises ParameterError for one that is not learned."""
+    def entries(self, name: str) -> Entries:
+        """Where a parameter's entries are in w. Raises ParameterError for one that is not learned."""
         if name not in self.offset:
             known = ", ".join(f'"{each}"' for each in self.offset) or "none"
             raise ParameterError(f'no parameter "{name}" is learned here. Learned are: {known}.')
-        shape = self.parameters[name].declared.shape
-        size = int(np.prod(shape, dtype=np.int64))
-        return self.offset[name] + np.arange(size).reshape(shape)
+        cells = np.arange(self.parameters[name].declared.size)
+        return Entries(self.offset[name] + cells, cells, self.parameters[name].declared.shape)
 
     def values(self, w: F64) -> dict[str, F64]:
         """The value of every parameter: views of w, and frozen ones as they are."""

@@ -35,8 +35,8 @@ from factorgraph_ebm.learning.asking import Asking, Term, loopy
 from factorgraph_ebm.losses.loss import Query
 
 LARGEST_STEP, LEAST_STEP = 1e-1, 1e-3
-"""of an energy in the perturbation of `hits`, times the largest entry of its direction: between these the fourth root of
-the tolerance, since what is left of the residual of loopy messages is divided by it"""
+"""of an energy in the perturbation of `hits`, times the largest entry of its direction: between these the fourth root
+of the tolerance, since what is left of the residual of loopy messages is divided by it"""
 EXACT_STEP = 1e-2
 "the same where answers are exact to about 1e-13"
 TWO_SIDES = ((1.0, 0.5), (-1.0, -0.5))
