@@ -214,6 +214,7 @@ def _point(asking: Asking, numbers: Numbers, chosen: Chosen) -> Term:
     union = asking.batch.union
 
     def accumulate(slope: F64, out: Numbers) -> None:
-        add_assignment(union, numbers, chosen.states, slope, out)
+        # Where there is no such assignment, the states are those of some other.
+        add_assignment(union, numbers, chosen.states, np.where(chosen.energy < np.inf, slope, 0.0), out)
 
     return Term(chosen.energy, accumulate, chosen.status, asking.batch)
