@@ -124,33 +124,25 @@ def frozen(sample: Any) -> fg.FactorGraph:
 def sparse(sample: Any) -> fg.FactorGraph:
     y = y_of(sample)
     rows = scipy.sparse.csr_matrix(np.where(np.abs(sample["x"]) < 0.5, 0.0, sample["x"]))
-    return fg.FactorGraph(
-        [fg.Table([y], energies=fg.Linear(rows, W)), fg.Table([y[:-1], y[1:]], energies=T)]
-    )
+    return fg.FactorGraph([fg.Table([y], energies=fg.Linear(rows, W)), fg.Table([y[:-1], y[1:]], energies=T)])
 
 
 def by_factor(sample: Any) -> fg.FactorGraph:
     """A table of features for each pair: (n - 1, F) x (F, K, K)."""
     y = y_of(sample)
     turns = fg.Parameter("turns", shape=(F, K, K))
-    return fg.FactorGraph(
-        [unary(sample, y), fg.Table([y[:-1], y[1:]], energies=fg.Linear(sample["x"][:-1], turns))]
-    )
+    return fg.FactorGraph([unary(sample, y), fg.Table([y[:-1], y[1:]], energies=fg.Linear(sample["x"][:-1], turns))])
 
 
 def computed(sample: Any) -> fg.FactorGraph:
     """Energies softplus(T) and T[0] ** 2 of their own: not linear in the parameters."""
     y = y_of(sample)
-    soft = fg.Computed(
-        lambda t: np.logaddexp(0.0, t), T, shape=(K, K), pullback=lambda t, g: (g / (1.0 + np.exp(-t)),)
-    )
+    soft = fg.Computed(lambda t: np.logaddexp(0.0, t), T, shape=(K, K), pullback=lambda t, g: (g / (1.0 + np.exp(-t)),))
     scale = fg.Parameter("scale")
     both = fg.Computed(
         lambda w, s: s * w**2, W[0], scale, shape=K, pullback=lambda w, s, g: (2.0 * s * w * g, np.sum(g * w**2))
     )
-    return fg.FactorGraph(
-        [unary(sample, y), fg.Table([y[:-1], y[1:]], energies=soft), fg.Table([y[0]], energies=both)]
-    )
+    return fg.FactorGraph([unary(sample, y), fg.Table([y[:-1], y[1:]], energies=soft), fg.Table([y[0]], energies=both)])
 
 
 def reals(sample: Any) -> fg.FactorGraph:
@@ -159,7 +151,11 @@ def reals(sample: Any) -> fg.FactorGraph:
     u = fg.observed("u", shape=len(sample["x"]), dim=F)
     c = fg.observed("c", dim=(K, K))
     return fg.FactorGraph(
-        [fg.Table([y], energies=fg.Linear(u, W)), fg.Table([y[:-1], y[1:]], energies=c), fg.Table([y[0]], energies=T[0])]
+        [
+            fg.Table([y], energies=fg.Linear(u, W)),
+            fg.Table([y[:-1], y[1:]], energies=c),
+            fg.Table([y[0]], energies=T[0]),
+        ]
     )
 
 
@@ -241,9 +237,7 @@ def conditioned(sample: Any) -> fg.FactorGraph:
     """An observed variable, and outputs of which some are given."""
     y, x = y_of(sample), fg.observed("seen", shape=len(sample["x"]), n_states=2)
     emit = fg.Parameter("emit", shape=(2, K))
-    return fg.FactorGraph(
-        [unary(sample, y), fg.Table([x, y], energies=emit), fg.Table([y[:-1], y[1:]], energies=T)]
-    )
+    return fg.FactorGraph([unary(sample, y), fg.Table([x, y], energies=emit), fg.Table([y[:-1], y[1:]], energies=T)])
 
 
 def some_given(rng: np.random.Generator, size: int) -> dict[Any, Any]:

@@ -80,7 +80,10 @@ class Sample:
 
     def is_right(self, cells: list[int] | None = None) -> np.ndarray:
         """(N,) configurations that agree with the right answer in these cells."""
-        return np.all([self.states[:, c] == self.right[c] for c in cells or self.labelled], axis=0)
+        found = np.ones(len(self.states), bool)
+        for cell in self.labelled if cells is None else cells:
+            found &= self.states[:, cell] == self.right[cell]
+        return found
 
     def eliminated(self, latent_beta: float) -> np.ndarray:
         """(P, M) energies of answers, all else minimised over, or summed."""
@@ -126,8 +129,7 @@ class Sample:
             parts = []
             for cell in self.labelled:
                 others = [c for c in self.labelled if c != cell]
-                rows_here = self.is_right(others) if others else np.ones(len(self.states), bool)
-                parts.append(_log_share(joint, soft(self.energies[:, rows_here], beta), beta))
+                parts.append(_log_share(joint, soft(self.energies[:, self.is_right(others)], beta), beta))
         return np.array(parts).reshape(len(parts), len(self.energies)).T
 
     def _pieces(self, factors: list[Any], beta: float) -> float:

@@ -43,15 +43,16 @@ VARIANTS = {
     "hinge by hamming": lambda k: losses.hinge("hamming"),
     "hinge by matrix": lambda k: losses.hinge(COST[:k, :k]),
     "hinge by name": lambda k: losses.hinge({"y": COST[:k, :k]}),
-    "margin": lambda k: losses.margin(
-        lambda d: np.logaddexp(0.0, 2.0 * d), lambda d: 1.0 + np.tanh(d), convex=True
-    ),
+    "margin": lambda k: losses.margin(lambda d: np.logaddexp(0.0, 2.0 * d), lambda d: 1.0 + np.tanh(d), convex=True),
     "softmax_margin by matrix": lambda k: losses.softmax_margin(COST[:k, :k]),
     "ramp": lambda k: losses.custom(ramp),
     "custom": lambda k: losses.custom(bent, cost=COST[:k, :k]),
 }
 WORDS = [name for name in losses.LOSSES if name not in ("margin", "custom")]
 EXACT = [*(name for name in WORDS if name != "contrastive_divergence"), *VARIANTS]
+
+
+LATENT = [("leaves", False, math.inf), ("leaves", True, BETA), ("chain", True, BETA)]
 
 
 def loss_of(name, k):
@@ -136,7 +137,9 @@ def combinations():
             for latent_beta in (math.inf, BETA):
                 if partial or architecture.latent or latent_beta == math.inf:
                     latents = "minimised" if latent_beta == math.inf else "summed"
-                    yield pytest.param(name, partial, latent_beta, id=f"{name}-{'partial' if partial else 'full'}-{latents}")
+                    yield pytest.param(
+                        name, partial, latent_beta, id=f"{name}-{'partial' if partial else 'full'}-{latents}"
+                    )
 
 
 @pytest.mark.parametrize("word", EXACT)
@@ -162,3 +165,141 @@ def test_a_loss_composes_with_the_gradient_of_enumeration_or_is_refused(name, pa
     assert_allclose(found.gradient, expected[1], rtol=0, atol=1e-6 * scale)
     assert found.unconverged == 0 and not len(found.infeasible)
     assert (found.losses >= loss.lower_bound - 1e-12).all()
+
+
+def test_what_is_summed_does_not_matter_where_nothing_is_latent():
+    for word in ("perceptron", "hinge", "likelihood"):
+        case, loss = prepared("chain", False, 0), losses.as_loss(word)
+        one, two = (evaluate(case.problem(loss, beta), case.w) for beta in (math.inf, BETA))
+        assert (one.losses == two.losses).all() and (one.gradient == two.gradient).all()
+
+
+def along(problem, w, direction, step=STEP):
+    """The slope of the weighted losses along a direction, by differences; None where a kink is near."""
+    here, up, down = (evaluate(problem, w + side * step * direction).losses for side in (0.0, 1.0, -1.0))
+    if (np.abs(up + down - 2.0 * here) > BEND * np.maximum(1.0, np.abs(here))).any():
+        return None
+    return float(problem.weights @ (up - down)) / (2.0 * step)
+
+
+@pytest.mark.parametrize("word", EXACT)
+@pytest.mark.parametrize("partial", [False, True])
+def test_messages_on_loops_have_the_gradient_of_what_they_find(word, partial):
+    """The Bethe free energy at a fixed point, marginals by perturbation, and assignments that need not be the best."""
+    loss = loss_of(word, 3)
+    if refusal(loss, "grid", partial, math.inf) is not None:
+        return
+    checked = 0
+    for seed in range(3):
+        case = prepared("grid", partial, seed)
+        problem = case.problem(loss, math.inf, "bp", damping=0.2, max_iterations=5000)
+        found = evaluate(problem, case.w)
+        assert found.unconverged == 0 or not {query.kind for query in loss.queries} & SUMMED
+        if {query.kind for query in loss.queries} == {"target", "best"}:
+            assert (found.losses >= 0.0).all() or word == "ramp"
+        direction = np.random.default_rng(seed).normal(size=len(case.w))
+        slope = along(problem, case.w, direction)
+        if slope is not None:
+            assert abs(found.gradient @ direction - slope) <= 1e-6 * max(1.0, abs(slope))
+            checked += 1
+    assert checked >= 2
+
+
+@pytest.mark.parametrize("name", ["chain", "grid", "high", "forbidding", "given", "Cardinality"])
+@pytest.mark.parametrize("partial", [False, True])
+def test_losses_lie_where_theory_says(name, partial):
+    """log N / beta between a minimum and its soft twin, N the number of answers; and what bounds what."""
+    k = ARCHITECTURES[name].states
+    for seed in range(3):
+        case = prepared(name, partial, seed)
+
+        def of(word, latent_beta=math.inf, case=case):
+            return evaluate(case.problem(loss_of(word, k), latent_beta), case.w).losses
+
+        slack = 1e-12
+        allowed = [np.isfinite(each.energies[0]).sum() for each in case.reference]
+        likelihood, perceptron, piecewise = of("likelihood"), of("perceptron"), of("piecewise")
+        softened, augmented = of("softmax_margin"), of("hinge by hamming")
+        assert (likelihood >= perceptron - slack).all()
+        assert (likelihood - perceptron <= np.log(allowed) / BETA + slack).all()
+        assert (piecewise >= likelihood - slack).all()
+        assert (softened >= np.maximum(likelihood, augmented) - slack).all()
+        assert (softened - augmented <= np.log(allowed) / BETA + slack).all()
+        assert (augmented >= perceptron - slack).all()
+        # The best wrong answer differs in one variable at least.
+        assert (of("hinge") <= augmented + slack).all()
+        assert_allclose(of("mee", BETA), -np.expm1(-BETA * of("likelihood", BETA)), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["flat", "chain", "tree", "grid", "high", "repeated"])
+def test_a_right_answer_that_wins_leaves_the_perceptron_alone(name):
+    case = prepared(name, False, 0)
+    perceptron, hinge = losses.perceptron(), losses.hinge(1e-3)
+    for sample in case.reference:
+        best = sample.states[np.argmin(sample.energies[0])]
+        sample.right = {cell: int(best[cell]) for cell in sample.right}
+    targets = [{"y": list(sample.right.values())} for sample in case.reference]
+    data = read_data(ARCHITECTURES[name].graph, case.samples, targets)
+    for loss in (perceptron, hinge):
+        found = evaluate(case.problem(loss, math.inf)._replace(data=data), case.w)
+        assert found.gradient.any()  # the problem's own right answers
+        problem = make_problem(data, case.layout, loss, Inference(beta=BETA), case.weights)
+        found = evaluate(problem, case.w)
+        assert not found.losses.any() and not found.gradient.any()
+    prepared.cache_clear()  # its right answers have changed
+
+
+@pytest.mark.parametrize("name", ["hidden", "leaves"])
+@pytest.mark.parametrize("partial", [False, True])
+def test_the_gradient_of_a_marginal_likelihood_is_the_direction_of_em(name, partial):
+    """Fisher's identity: sum over z of P(z | right answers) d/dw [E(right, z) - F], complete answer by answer."""
+    case, loss = prepared(name, partial, 0), losses.likelihood()
+    found = evaluate(case.problem(loss, BETA), case.w)
+    samples, targets, weights = [], [], []
+    for number, sample in enumerate(case.reference):
+        rows = sample.is_right()
+        energy = sample.energies[0][rows]
+        share = np.exp(-BETA * (energy - energy.min()))
+        offset = sample.where.offset
+        for states, probability in zip(sample.states[rows], share / share.sum()):
+            samples.append(case.samples[number])
+            targets.append({v: states[offset[v] : offset[v] + len(case.samples[number]["x"])] for v in ("y", "z")})
+            weights.append(case.weights[number] * probability)
+    complete = read_data(ARCHITECTURES[name].graph, samples, targets)
+    how = Inference(beta=BETA, latent_beta=math.inf)
+    expected = evaluate(make_problem(complete, case.layout, loss, how, np.array(weights)), case.w)
+    assert_allclose(found.gradient, expected.gradient, rtol=0, atol=1e-11)
+
+
+def test_contrastive_divergence_has_the_slopes_of_two_energies(rng):
+    """Of the right answer and of the one drawn, as the same draw finds it."""
+    for name in ("chain", "grid", "Potts", "given", "forbidding"):
+        case, loss = prepared(name, False, 0), losses.contrastive_divergence(k=2)
+        problem = case.problem(loss, math.inf)
+        first, again, later = (evaluate(problem, case.w, update=update) for update in (3, 3, 4))
+        assert (first.gradient == again.gradient).all()
+        # Energies are linear in w here: a difference of two has this slope for one of the other answers.
+        slopes = []
+        for sample in case.reference:
+            n = case.layout.n_free
+            right = sample.is_right()
+            with np.errstate(invalid="ignore"):
+                each = (sample.energies[1 : n + 1] - sample.energies[n + 1 :]) / (2 * STEP)  # (n_free, N)
+                slopes.append((each[:, right] - each, sample.energies[0][right] - sample.energies[0]))
+        for found in (first, later):
+            drawn = [
+                np.flatnonzero(np.isclose(gaps, value, rtol=0, atol=1e-9))[0]
+                for (_, gaps), value in zip(slopes, found.losses)
+            ]
+            expected = sum(weight * slope[:, row] for weight, (slope, _), row in zip(case.weights, slopes, drawn))
+            assert_allclose(found.gradient, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name, partial, latent_beta", [("chain", False, math.inf), *LATENT])
+def test_contrastive_divergence_with_many_sweeps_is_the_likelihood_on_average(name, partial, latent_beta):
+    case = prepared(name, partial, 0)
+    exact = evaluate(case.problem(losses.likelihood(), latent_beta), case.w).gradient
+    problem = case.problem(losses.contrastive_divergence(k=12), latent_beta)
+    draws = np.array([evaluate(problem, case.w, update=update).gradient for update in range(300)])
+    error = draws.std(axis=0) / np.sqrt(len(draws))
+    assert (np.abs(draws.mean(axis=0) - exact) <= 4.5 * error + 1e-3).all()
