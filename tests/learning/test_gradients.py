@@ -120,14 +120,14 @@ def prepared(name, partial, seed):
     return Prepared(name, partial, seed)
 
 
-def refusal(loss, name, partial, latent_beta):
+def refusal(loss, name, partial, latent_beta, method="auto"):
     """What a combination is refused with; None: it composes."""
     latent = partial or ARCHITECTURES[name].latent
     kinds = {query.kind for query in loss.queries}
     if latent and "sites" in kinds:
         return "has latent variables"
-    if latent and latent_beta < math.inf and "wrong" in kinds:
-        return "the best wrong answer is not known where latent variables are summed out"
+    if latent and latent_beta < math.inf and "wrong" in kinds and method not in ("auto", "junction_tree"):
+        return f'method "{method}" does not know the best wrong answer where latent variables are summed out'
     return None
 
 
@@ -165,6 +165,19 @@ def test_a_loss_composes_with_the_gradient_of_enumeration_or_is_refused(name, pa
     assert_allclose(found.gradient, expected[1], rtol=0, atol=1e-6 * scale)
     assert found.unconverged == 0 and not len(found.infeasible)
     assert (found.losses >= loss.lower_bound - 1e-12).all()
+
+
+@pytest.mark.parametrize("word", ["hinge", "mce", "custom", "perceptron", "pseudo_likelihood", "likelihood"])
+@pytest.mark.parametrize("method", ["bp", "enumerate", "junction_tree"])
+def test_a_method_that_is_named_is_refused_where_it_does_not_know(method, word):
+    case, loss = prepared("leaves", False, 0), loss_of(word, 3)
+    reason, problem = refusal(loss, "leaves", False, BETA, method), case.problem(loss, BETA, method)
+    if reason is not None:
+        with pytest.raises(MethodError, match=reason):
+            evaluate(problem, case.w)
+    else:
+        expected = case.expected(loss, BETA)
+        assert_allclose(evaluate(problem, case.w).losses, expected[0], rtol=1e-9, atol=1e-9)
 
 
 def test_what_is_summed_does_not_matter_where_nothing_is_latent():
