@@ -344,7 +344,7 @@ from factorgraph_ebm.learning.optimizers import OPTIMIZERS, run
 from factorgraph_ebm.learning.oracle import Evaluation, from_slopes
 from factorgraph_ebm.learning.regularizers import VectorLayout, l2
 
-n = 50_000
+n = 20_000
 rng = np.random.default_rng(0)
 scale, target = np.exp(rng.normal(size=n)), rng.normal(size=n)
 oracle = from_slopes(lambda w, s: None, np.zeros(n), n_samples=1, traits=["smooth", "objective", "convex"])
