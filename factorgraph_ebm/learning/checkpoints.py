@@ -50,8 +50,8 @@ def write_checkpoint(path: PathLike, state: Any, header: Mapping[str, Any]) -> N
     size = sum(array.nbytes for array in archive.arrays)
     if size > LARGEST:
         raise FormatError(
-            f"{path}: the state takes {bytes_in_words(size)}, more than a checkpoint holds ({bytes_in_words(LARGEST)}). "
-            "Use an optimizer that remembers less, such as sgd()."
+            f"{path}: the state takes {bytes_in_words(size)}, more than a checkpoint holds: "
+            f"{bytes_in_words(LARGEST)}. Use an optimizer that remembers less, such as sgd()."
         )
     content = {"kind": KIND, "version": VERSION, "header": dict(header), "state": tree}
     # Random digits do not compress: packing them takes seconds for nothing.

@@ -186,9 +186,9 @@ def _mix(support, new, old, inverse, c, ahead, lateness, w, late, took):  # type
         step = new[k] - old[k]
         rise -= old[k] * w[j]
         steepness += step * step * inverse[j]
-    part = 1.0 if rise > 0.0 else 0.0
-    if rise < c * steepness:
-        part = max(rise / (c * steepness), 0.0)
+    part = 0.0
+    if rise > 0.0:
+        part = rise / (c * steepness) if rise < c * steepness else 1.0
     for k in range(np.uint64(len(support))):
         j = np.uint64(support[k])
         step = part * (new[k] - old[k])
