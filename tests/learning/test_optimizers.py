@@ -264,7 +264,7 @@ def test_names_calls_and_own_optimizers(tmp_path):
         return Optimizer("descent", init, update)
 
     mine = descent(1.0)
-    assert as_optimizer(mine) is mine
+    assert as_optimizer(mine) is mine and repr(mine) == "<optimizer descent>"
     oracle, regularizer, least = smooth()
     assert refusals(mine, oracle, regularizer) is None
     state = run(mine, oracle, regularizer, 3000)
