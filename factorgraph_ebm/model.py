@@ -264,7 +264,8 @@ class EnergyModel:
 
     def _inference(self, seed: int) -> Inference:
         latent = math.inf if self.latent == "minimize" else self.beta
-        return Inference(self.inference.get("method", "auto"), self._options(), self.beta, latent, seed=seed)
+        method, threads = self.inference.get("method", "auto"), self.inference.get("threads")
+        return Inference(method, self._options(), self.beta, latent, seed=seed, threads=threads)
 
     def _start(self, layout: Layout) -> F64:
         if not self.parameters:
