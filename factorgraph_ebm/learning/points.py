@@ -127,7 +127,8 @@ def sample(asking: Asking, query: Query) -> Term:
     """
     batch, how = asking.batch, asking.how
     key = sample_keys(how.seed, asking.update, batch.chosen)
-    drawn = gibbs_sweeps(batch.union, asking.numbers, right_states(asking).states, how.beta, query.sweeps, key, threads=how.threads)
+    begin = right_states(asking).states
+    drawn = gibbs_sweeps(batch.union, asking.numbers, begin, how.beta, query.sweeps, key, threads=how.threads)
     if how.latent_beta < math.inf and batch.latent.any():
         said = np.where(batch.target >= 0, drawn, -1)
         held = clamp(batch.union, asking.numbers, said)
