@@ -44,7 +44,8 @@ class Term(NamedTuple):
     batch: Batch
     "whose numbers `out` are of"
     unreliable: Bool | None = None
-    "(n,) samples whose slopes are known badly, once `accumulate` has run"
+    """(n,) samples in which inference failed though it came to rest: it missed the right answer, which is better than
+    the best one that it found, or slopes are known badly, which is found out when `accumulate` runs"""
 
 
 class Asking:

@@ -35,6 +35,8 @@ class Chosen(NamedTuple):
     energy: F64
     states: I64
     status: Statuses
+    missed: Bool | None = None
+    "(n,) samples whose right answer is better than what inference found"
 
 
 def target(asking: Asking, query: Query) -> Term:
@@ -80,7 +82,7 @@ def best_states(asking: Asking, cost: bool, numbers: Numbers) -> Chosen:
         right = right_states(asking)  # costs nothing, so its energy is the same
         better = right.energy < found.energy
         states = np.where(better[asking.batch.compiled.variable_sample], right.states, _states(found.answer))
-        return Chosen(np.minimum(right.energy, found.energy), states, found.status)
+        return Chosen(np.minimum(right.energy, found.energy), states, found.status, better)
 
     chosen: Chosen = asking.once(("best", cost), find)
     return chosen
@@ -117,7 +119,7 @@ def _best_summed(asking: Asking, query: Query, numbers: Numbers) -> Term:
         free[0].accumulate(np.where(right_is_better, 0.0, slope), out)
         free[1].accumulate(np.where(right_is_better, slope, 0.0), out)
 
-    return Term(np.minimum(free[0].energy, free[1].energy), accumulate, answer.status, batch)
+    return Term(np.minimum(free[0].energy, free[1].energy), accumulate, answer.status, batch, right_is_better)
 
 
 def sample(asking: Asking, query: Query) -> Term:
@@ -160,7 +162,7 @@ def wrong(asking: Asking, query: Query) -> Term:
         again = _second_best(asking, ~differs)
         other = ~differs[sample]
         states[other], energy[~differs] = again.states[other], again.energy[~differs]
-    return _point(asking, asking.numbers, Chosen(energy, states, first.status))
+    return _point(asking, asking.numbers, Chosen(energy, states, first.status, first.missed))
 
 
 def _second_best(asking: Asking, wanted: Bool) -> Chosen:
@@ -213,4 +215,4 @@ def _point(asking: Asking, numbers: Numbers, chosen: Chosen) -> Term:
     def accumulate(slope: F64, out: Numbers) -> None:
         add_assignment(union, numbers, chosen.states, slope, out)
 
-    return Term(chosen.energy, accumulate, chosen.status, asking.batch)
+    return Term(chosen.energy, accumulate, chosen.status, asking.batch, chosen.missed)
