@@ -24,7 +24,7 @@ class Evaluation(NamedTuple):
     gradient: F64
     "(n_free,) of sum over the samples of weight_s L_s, not divided by their number"
     unconverged: int = 0
-    "samples for which inference did not converge"
+    "samples in which inference did not converge, or missed the right answer where that was the best one known"
     infeasible: I64 = np.zeros(0, np.int64)
     "numbers of samples in which every assignment is forbidden"
 

@@ -11,8 +11,7 @@ assignment that is returned, so that differences from the right answer keep thei
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +35,8 @@ class Chosen(NamedTuple):
     energy: F64
     states: I64
     status: Statuses
+    missed: Bool | None = None
+    "(n,) samples whose right answer is better than what inference found"
 
 
 def target(asking: Asking, query: Query) -> Term:
@@ -81,7 +82,7 @@ def best_states(asking: Asking, cost: bool, numbers: Numbers) -> Chosen:
         right = right_states(asking)  # costs nothing, so its energy is the same
         better = right.energy < found.energy
         states = np.where(better[asking.batch.compiled.variable_sample], right.states, _states(found.answer))
-        return Chosen(np.minimum(right.energy, found.energy), states, found.status)
+        return Chosen(np.minimum(right.energy, found.energy), states, found.status, better)
 
     chosen: Chosen = asking.once(("best", cost), find)
     return chosen
@@ -98,8 +99,9 @@ def _best_summed(asking: Asking, query: Query, numbers: Numbers) -> Term:
     bound = summed.bind(asking.values)
     if query.cost:
         bound = Numbers(bound.unary - summed.cost(asking.cost), bound.store)
-    problem = Problem(summed.union, bound, how.latent_beta, True, None, math.inf, None)
-    answer = run(**{"name": "auto", **_named(asking.settings(minimize=True, batch=summed))}, problem=problem)
+    problem = Problem(summed.union, bound, how.latent_beta, True, None, math.inf, None, how.threads)
+    settings = asking.settings(minimize=True, batch=summed)
+    answer = run(settings["method"], problem, settings["options"])
     free = [_given_answer(asking, numbers, said) for said in (_said(batch, _states(answer)), batch.target)]
     right_is_better = free[1].energy < free[0].energy
 
@@ -107,7 +109,7 @@ def _best_summed(asking: Asking, query: Query, numbers: Numbers) -> Term:
         free[0].accumulate(np.where(right_is_better, 0.0, slope), out)
         free[1].accumulate(np.where(right_is_better, slope, 0.0), out)
 
-    return Term(np.minimum(free[0].energy, free[1].energy), accumulate, answer.status, batch)
+    return Term(np.minimum(free[0].energy, free[1].energy), accumulate, answer.status, batch, right_is_better)
 
 
 def _said(batch: Batch, states: I64) -> I64:
@@ -128,10 +130,6 @@ def _given_answer(asking: Asking, numbers: Numbers, said: I64) -> Solved:
     return solve_free(asking.batch.whole, held, beta=asking.how.latent_beta, **settings)
 
 
-def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": settings["method"], "options": settings["options"]}
-
-
 def sample(asking: Asking, query: Query) -> Term:
     """The energy of an answer that sweeps of Gibbs sampling reach from the right one; for its slope that is held fixed.
 
@@ -139,7 +137,8 @@ def sample(asking: Asking, query: Query) -> Term:
     """
     batch, how = asking.batch, asking.how
     key = sample_keys(how.seed, asking.update, batch.chosen)
-    drawn = gibbs_sweeps(batch.union, asking.numbers, right_states(asking).states, how.beta, query.sweeps, key)
+    begin = right_states(asking).states
+    drawn = gibbs_sweeps(batch.union, asking.numbers, begin, how.beta, query.sweeps, key, threads=how.threads)
     if how.latent_beta < math.inf and batch.latent.any():
         said = np.where(batch.target >= 0, drawn, -1)
         held = clamp(batch.union, asking.numbers, said)
@@ -168,7 +167,7 @@ def wrong(asking: Asking, query: Query) -> Term:
         again = _second_best(asking, ~differs)
         other = ~differs[sample]
         states[other], energy[~differs] = again.states[other], again.energy[~differs]
-    return _point(asking, asking.numbers, Chosen(energy, states, first.status))
+    return _point(asking, asking.numbers, Chosen(energy, states, first.status, first.missed))
 
 
 def _second_best(asking: Asking, wanted: Bool) -> Chosen:
@@ -226,7 +225,7 @@ def _wrong_summed(asking: Asking) -> Term:
     numbers = summed.bind(asking.values)
 
     def solve(numbers: Numbers) -> tuple[Problem, Answer]:
-        problem = Problem(summed.union, numbers, how.latent_beta, True, None, math.inf, None)
+        problem = Problem(summed.union, numbers, how.latent_beta, True, None, math.inf, None, how.threads)
         return problem, run("junction_tree", problem, options)
 
     problem, first = solve(numbers)
@@ -259,4 +258,4 @@ def _point(asking: Asking, numbers: Numbers, chosen: Chosen) -> Term:
         # Where there is no such assignment, the states are those of some other.
         add_assignment(union, numbers, chosen.states, np.where(chosen.energy < np.inf, slope, 0.0), out)
 
-    return Term(chosen.energy, accumulate, chosen.status, asking.batch)
+    return Term(chosen.energy, accumulate, chosen.status, asking.batch, chosen.missed)
