@@ -82,10 +82,16 @@ def best_states(asking: Asking, cost: bool, numbers: Numbers) -> Chosen:
         right = right_states(asking)  # costs nothing, so its energy is the same
         better = right.energy < found.energy
         states = np.where(better[asking.batch.compiled.variable_sample], right.states, _states(found.answer))
-        return Chosen(np.minimum(right.energy, found.energy), states, found.status, better)
+        return Chosen(np.minimum(right.energy, found.energy), states, found.status, _missed(better, found.status))
 
     chosen: Chosen = asking.once(("best", cost), find)
     return chosen
+
+
+def _missed(better: Bool, status: Statuses) -> Bool:
+    """Where the right answer is better than the best one found; if that is proved, they are tied but for rounding."""
+    missed: Bool = better & np.array([each is not Status.OPTIMAL for each in status], bool)
+    return missed
 
 
 def _solve(asking: Asking, numbers: Numbers) -> Solved:
@@ -109,7 +115,8 @@ def _best_summed(asking: Asking, query: Query, numbers: Numbers) -> Term:
         free[0].accumulate(np.where(right_is_better, 0.0, slope), out)
         free[1].accumulate(np.where(right_is_better, slope, 0.0), out)
 
-    return Term(np.minimum(free[0].energy, free[1].energy), accumulate, answer.status, batch, right_is_better)
+    missed = _missed(right_is_better, answer.status)
+    return Term(np.minimum(free[0].energy, free[1].energy), accumulate, answer.status, batch, missed)
 
 
 def _said(batch: Batch, states: I64) -> I64:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from learning_cases import ARCHITECTURES
 from numpy.testing import assert_allclose
+from oracle import brute
 
 import factorgraph_ebm as fg
 from factorgraph_ebm import losses
@@ -138,6 +139,26 @@ def test_samples_without_a_right_answer_add_exactly_nothing(word):
         np.array([1, 2]),
     )
     assert not alone.losses.any() and not alone.gradient.any()
+
+
+@pytest.mark.parametrize("latent_beta", [math.inf, 1.3])
+def test_right_answers_that_are_tied_but_for_rounding_were_not_missed(latent_beta):
+    """Sums of tenths in another order differ in the last bit."""
+    rng = np.random.default_rng(0)
+    samples = [{"x": rng.integers(-2, 3, (4, 2)).astype(float)} for _ in range(200)]
+    w = 0.1 * rng.integers(-2, 3, 15)
+    graphs = [chain(sample) for sample in samples]
+    layout = layout_of(graphs)
+    targets = []
+    for graph in graphs:
+        found = brute(graph, values=layout.values(w))
+        targets.append({"y": found.minimisers()[-1] if latent_beta == math.inf else [*found.minimisers()[-1][:3], -1]})
+    data = read_data(chain, samples, targets)
+    how = Inference(latent_beta=latent_beta, beta=1.3)
+    found = evaluate(make_problem(data, layout, losses.perceptron(), how, np.ones(200)), w)
+    assert found.unconverged == 0
+    if latent_beta == math.inf:
+        assert (found.losses >= 0.0).all() and found.losses.max() < 1e-12
 
 
 def only(sample):
