@@ -100,8 +100,9 @@ def evaluate(problem: Problem, w: F64, samples: I64 | None = None, *, update: in
         for query, term, slope in zip(problem.loss.queries, terms, slopes):
             _, numbers = out.setdefault(id(term.batch), (term.batch, zeros(term.batch.union)))
             share = weight[batch.owner] if query.kind in PER_VARIABLE else weight
-            # 0 * inf would be NaN: what has no weight has no slope
-            term.accumulate(np.where(share != 0.0, share * np.where(share != 0.0, slope, 0.0), 0.0), numbers)
+            # 0 * inf would be NaN: what has no weight has no slope, nor has a loss that is too large for a number.
+            there = (share != 0.0) & np.isfinite(slope)
+            term.accumulate(np.where(there, share * np.where(there, slope, 0.0), 0.0), numbers)
             stopped |= [status in STOPPED for status in term.status]
             if term.unreliable is not None:
                 stopped |= term.unreliable
@@ -120,6 +121,8 @@ def _refuse_forbidden(loss: Loss, asking: Asking, answers: tuple[F64, ...]) -> N
             bad = batch.judged & (answer == np.inf)
         elif query.kind in PER_VARIABLE:
             bad = batch.by_sample(answer == -np.inf) > 0
+            if bad.any():  # or a probability is too small for a number
+                bad &= right_states(asking).energy == np.inf
         else:
             continue
         if bad.any():

@@ -74,6 +74,7 @@ def hits(asking: Asking, query: Query) -> Term:
         there = probability > 0.0
         direction[place[there]] = slope[there] / probability[there]
         unreliable[:] = _perturbed(asking, query, solved, direction, out)
+        unreliable[:] |= batch.by_sample(~there & (slope != 0.0)) > 0
 
     return Term(value, accumulate, solved.status, batch, unreliable)
 

@@ -256,3 +256,18 @@ def test_one_graph_for_all_samples_is_as_good_as_one_for_each(name):
         found.append(evaluate(problem, np.linspace(-1.0, 1.0, layout.n_free)))
     assert_allclose(found[0].losses, found[1].losses, rtol=1e-13)
     assert_allclose(found[0].gradient, found[1].gradient, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("scale", [0.0, 50.0, 1e3, 1e6])
+@pytest.mark.parametrize("architecture", [chain, ring])
+def test_energies_of_any_size_raise_nothing_and_warn_of_nothing(architecture, scale, word):
+    """As a search along a line meets them: a loss may be inf there, and its gradient is no NaN."""
+    problem, w = problem_of(architecture, word, [4, 3, 4], method="junction_tree")
+    found = evaluate(problem, scale * w)
+    assert np.isfinite(found.gradient).all() and not np.isnan(found.losses).any()
+    assert (found.losses >= losses.as_loss(word).lower_bound - 1e-9 * scale).all()
+    if word == "univariate":  # a probability that is too small for a number is told
+        assert (found.unconverged > 0) >= np.isinf(found.losses).any()
+    elif word != "square_exponential":
+        assert np.isfinite(found.losses).all()
