@@ -148,7 +148,8 @@ def copy_rows(node, out):  # type: ignore[no-untyped-def]
 def search(node, pool, limit, effort, known, sum_, largest, spaces, order):  # type: ignore[no-untyped-def]
     """Write the best order found of all variables; its sum of entries (+inf: none within `limit`), and the largest.
 
-    `known`: sum of entries of an order that was found by other means, +inf where none was within `limit`. `sum_` and `largest` are those of what was eliminated before.
+    `known`: sum of entries of an order that was found by other means, +inf where none was within `limit`. `sum_` and
+    `largest` are those of what was eliminated before.
     """
     n = len(node)
     edges, words, n_edges = edges_of(node, pool)

@@ -75,11 +75,11 @@ class Trees:
         self.scale = np.zeros(len(shape.sample))
         summed = shape.soft if problem.minimize else np.ones(len(shape.states), np.uint8)
         self._operator = summed[tree.due]
-        self._largest = int(tree.size.max(initial=1))
+        self._largest = tree.total.largest
         self._second = 0
         if semiring.kind == engine.TIES:
             number = self.filled.number
-            self._second = max(len(number), int(tree.room.max(initial=0)), 4 * self._largest)
+            self._second = max(len(number), tree.total.room, 4 * self._largest)
             doubled = np.zeros(self._second + len(number))
             doubled[: len(number)] = number
             self.filled = self.filled._replace(number=doubled)
@@ -116,7 +116,7 @@ class Trees:
     def _run(self, driver: Any, chosen: I64, ways: int, tail: tuple[Any, ...]) -> None:
         """Run a driver over the chosen components; `tail`: the arguments that it alone has."""
         tree = self.tree
-        work = np.add.reduceat(tree.work, tree.component[:-1]) if len(tree.x) else np.zeros(0)
+        work = tree.total.work
         fixed = (
             addresses(self.semiring.contracts), self.semiring.settle.address, tree.x, tree.y, tree.place, tree.size,
             tree.component, tree.loop_start.ravel(), tree.loop, self._operator, self.filled.at, self.filled.number,

@@ -244,11 +244,12 @@ def predict(
     tree = shape.tree
     if tree is None:
         return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf, np.inf)
-    products = (1 if minimize else 3) * float(tree.work.sum())
-    room = 8 * (int(tree.room.max(initial=0)) + 4 * int(tree.size.max(initial=1)) + shape.table_size)
+    total = tree.total
+    products = (1 if minimize else 3) * total.products
+    room = 8 * (total.room + 4 * total.largest + shape.table_size)
     seconds = A_CALL + A_PRODUCT * products + A_CONTRACTION * (1 if minimize else 3) * len(tree.x)
     fits = room <= bytes_allowed(max_bytes)
-    return Cost(fits, float(np.log2(tree.work.max(initial=1.0))), room, products, seconds)
+    return Cost(fits, math.log2(total.widest), room, products, seconds)
 
 
 def bytes_allowed(max_bytes: int | None) -> int:
