@@ -11,6 +11,7 @@ Components that are alike, one the copy of another, are ordered once: a list of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,8 @@ class Elimination(NamedTuple):
     "(C,) sum of the entries of the buckets; +inf where one exceeds the limit"
     width: F64
     "(C,) log2 of the entries of the largest bucket; +inf there too"
+    searched: bool = False
+    "more than the first order and a known one were looked at"
 
 
 def find_order(
@@ -51,7 +54,7 @@ def find_order(
     effort: float = 0.25,
     cheap: float = CHEAP,
     hopeful: bool = False,
-    known: I64 | None = None,
+    known: Callable[[], Known | None] | None = None,
 ) -> Elimination:
     """Look for an order of few entries.
 
@@ -67,8 +70,7 @@ def find_order(
         (of which each takes as long as a few products of entries)
     cheap : entries of a component up to which no order but the first is looked for
     hopeful : give up where the first order of a component exceeds FAR times the limit; otherwise others are tried
-    known : (V,), an order that was found for a graph that is much the same; a component that it makes no dearer than
-        its first order does is not searched
+    known : an order that was found for a graph much like this, if there is one; asked for where the first is dear
 
     Examples
     --------
@@ -97,9 +99,13 @@ def find_order(
             order[parts.start[c] : parts.start[c + 1]] = found.order[parts.start[c] : parts.start[c + 1]]
         return better
 
-    if known is not None and dear.any():
-        dear &= ~take(_order_dear(graph, parts, dear, limit, known))
-    if dear.any() and not (hopeful and (entries[dear] == np.inf).any()):
+    former = known() if known is not None and dear.any() else None
+    if former is not None:
+        found = _order_dear(graph, parts, dear, limit, former.order)
+        take(found)
+        dear &= bool(found.entries[dear].sum() > former.enough)
+    searched = bool(dear.any()) and not (hopeful and bool((entries[dear] == np.inf).any()))
+    if searched:
         take(_order_dear(graph, parts, dear, limit))
         within = np.where(largest > limit, np.inf, entries)
         found = _Found(np.empty(len(states), np.int64), within, np.full(n, np.inf))
@@ -108,7 +114,16 @@ def find_order(
     entries[largest > limit] = np.inf
     largest[largest > limit] = np.inf
     copy_orders(*parts[1:4], like, order, entries, largest)
-    return Elimination(order, parts.start, entries, np.log2(largest))
+    return Elimination(order, parts.start, entries, np.log2(largest), searched)
+
+
+class Known(NamedTuple):
+    """An order that was found for another graph."""
+
+    order: I64
+    "(V,)"
+    enough: float
+    "entries of all dear components up to which no other order is looked for"
 
 
 class _Found(NamedTuple):

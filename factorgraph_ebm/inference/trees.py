@@ -23,6 +23,7 @@ from factorgraph_ebm.engine.leaf_weights import weigh_from, weigh_rows
 from factorgraph_ebm.factors import STRUCTURES
 from factorgraph_ebm.graph.automaton import Automaton
 from factorgraph_ebm.graph.table_map import c_strides
+from factorgraph_ebm.inference.known_orders import KnownOrder
 from factorgraph_ebm.inference.tables import Run, number_rows, run_of, run_tables, scope_of
 
 LARGEST = 2.0**27
@@ -191,7 +192,11 @@ def _find_shape(union: Union, first: U8, hopeful: bool) -> Shape:
     leaves = found.leaves()
     states, soft, sample = np.concatenate(found.states), np.concatenate(found.soft), np.concatenate(found.sample)
     stage: U8 = (soft == 0).astype(np.uint8)
-    elimination = find_order(leaves.start, leaves.variable, states, stage, limit=LARGEST, hopeful=hopeful)
+    known = KnownOrder(union, leaves, states, staged=bool(soft.any()))
+    elimination = find_order(
+        leaves.start, leaves.variable, states, stage, limit=LARGEST, hopeful=hopeful, known=known.find
+    )
+    known.keep(elimination)
     order = elimination.order[states[elimination.order] > 1]
     component = np.empty(len(states), np.int64)  # of those that have a choice
     label = np.repeat(np.arange(len(elimination.start) - 1), np.diff(elimination.start))
