@@ -313,7 +313,9 @@ def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled
         least = np.empty(len(compiled.variable_sample))
         weigh_rows(numbers.unary, compiled.variable_start, number, least)
         if len(taken):
-            taken += np.bincount(shape.leaf_component[: len(places.several)], least[places.several], len(taken))
+            # Leaves of no component have a number beyond all.
+            of_leaf = shape.leaf_component[: len(places.several)]
+            taken += np.bincount(of_leaf, least[places.several], len(taken))[: len(taken)]
     else:
         number[1 : 1 + len(numbers.unary)] = numbers.unary
     for span, first in places.spans:

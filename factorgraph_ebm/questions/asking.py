@@ -62,11 +62,13 @@ class How(NamedTuple):
     threads: int | None = None
     progress: bool = False
     options: Mapping[str, Any] = {}
+    alone: bool = False
+    "of a sum nothing else is read"
 
     @classmethod
     def of(cls, keywords: Mapping[str, Any]) -> How:
         """The keywords of a verb: the common ones by name, the others options of the method."""
-        named = {name: keywords[name] for name in cls._fields if name in keywords and name != "options"}
+        named = {name: keywords[name] for name in cls._fields if name in keywords and name not in ("options", "alone")}
         return cls(**named, options={name: value for name, value in keywords.items() if name not in named})
 
 
@@ -249,7 +251,7 @@ def pose(samples: Samples, soft: Sequence[Bool | None], *, minimize: bool, beta:
         _refuse_hot(bound, beta)
     units = 1.0 if beta == math.inf or (minimize and not any_soft) else beta
     start = read_start(how.start, union, samples.graphs, samples.given, units)
-    return Problem(union, bound, beta, minimize, start, deadline, None, how.threads)
+    return Problem(union, bound, beta, minimize, start, deadline, None, how.threads, how.alone)
 
 
 def _given_states(samples: Samples) -> I64:
