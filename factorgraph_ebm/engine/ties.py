@@ -24,8 +24,8 @@ def margins(least: F64) -> F64:
 
     Examples
     --------
-    >>> margins(np.array([0.0, -200.0, np.inf])).tolist()
-    [1e-09, 2e-07, 1e-09]
+    >>> margins(np.array([0.0, -256.0, np.inf])).tolist()
+    [1e-09, 2.56e-07, 1e-09]
     """
     found: F64 = TIE * np.maximum(1.0, np.where(np.isfinite(least), np.abs(least), 0.0))
     return found
