@@ -69,6 +69,22 @@ class Tree(NamedTuple):
     loop: I64
     work: F64
     "(N,) products that a node takes, each way"
+    total: Total
+
+
+class Total(NamedTuple):
+    """Sums and maxima over a tree."""
+
+    work: F64
+    "(C,) of the nodes of each component"
+    products: float
+    "of all nodes"
+    widest: float
+    "largest work of a node; 1 where there is none"
+    largest: int
+    "elements of the largest tensor, at least 1"
+    room: int
+    "largest room of a component"
 
 
 BEST_PAIR = 8
@@ -326,10 +342,16 @@ def grow_tree(leaves: Leaves, states: I64, order: I64, stage: U8) -> Tree:
     first = np.append(0, np.flatnonzero(above < 0) + 1)
     total = np.concatenate([[0], np.cumsum(sizes[n_leaves:])])
     logs = np.concatenate([[0.0], np.cumsum(np.log2(states[union]))])
+    work, room = np.rint(np.exp2(logs[union_start[1:]] - logs[union_start[:-1]])), np.diff(total[first])
+    of_component = np.add.reduceat(work, first[:-1]) if count else np.zeros(0)
+    in_all = Total(
+        of_component, float(work.sum()), float(work.max(initial=1.0)), int(sizes.max(initial=1)),
+        int(room.max(initial=0)),
+    )  # fmt: skip
     return Tree(
         x, y, above, union_start, union, is_kept, axis_x, axis_y, due, sizes,
-        total[:-1] - np.repeat(total[first[:-1]], np.diff(first)), np.diff(total[first]), first, loop_start,
-        loop[:at].copy(), np.rint(np.exp2(logs[union_start[1:]] - logs[union_start[:-1]])),
+        total[:-1] - np.repeat(total[first[:-1]], np.diff(first)), room, first, loop_start, loop[:at].copy(), work,
+        in_all,
     )  # fmt: skip
 
 

@@ -23,8 +23,10 @@ from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.compiler.contraction import Tree
 from factorgraph_ebm.compiler.layout import sizes
 from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.engine.trees import UP
 from factorgraph_ebm.errors import MethodError, WidthTooLargeError
 from factorgraph_ebm.graph.automaton import chosen_by_ends
+from factorgraph_ebm.inference.barren import needed_part
 from factorgraph_ebm.inference.contracting import ENERGIES, EXCESS, TIES, WEIGHTS, Trees, at_leaves
 from factorgraph_ebm.inference.joints import Wide, joint_marginals
 from factorgraph_ebm.inference.method import Answer, Ends, Method, Problem, Ranked, proved
@@ -41,6 +43,8 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     """Sum-product; at beta = inf the shares of the assignments of least energy, which are counted."""
     compiled = problem.compiled
     shape, tree = _tree_of(problem, options)
+    if problem.alone and problem.beta < np.inf:
+        return _sum_alone(problem, shape, tree)
     most = bytes_allowed(options.get("max_bytes"))
     start = compiled.variable_start.astype(np.int64)
     states = np.diff(start)
@@ -74,6 +78,25 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         **proved("junction_tree", infeasible), marginals=probability, log_partition=total,
         joint=joint.tables, ends=joint.ends,
     )  # fmt: skip
+
+
+def _sum_alone(problem: Problem, shape: Shape, tree: Tree) -> Answer:
+    """log Z, up the tree of what it needs."""
+    needed = needed_part(problem, shape)
+    constant: F64 | float = 0.0
+    if needed is not None:
+        shape, tree, constant = needed
+    everything, nowhere = np.arange(len(shape.sample)), np.full(len(shape.leaf_component), -1)
+    trees = Trees(problem, WEIGHTS, shape, tree)
+    trees.sum(everything, np.zeros(0), nowhere, ways=UP)
+    log_sum = trees.log_sums()
+    lost = np.flatnonzero(np.isnan(log_sum))
+    if len(lost):
+        exact = Trees(problem, ENERGIES, shape, tree)
+        exact.sum(lost, np.zeros(0), nowhere, ways=UP)
+        log_sum[lost] = exact.log_sums()[lost]
+    total = _by_sample(shape, log_sum, problem.compiled) - trees.filled.constant - constant
+    return Answer(**proved("junction_tree", total == -np.inf), log_partition=total)
 
 
 class _Joint:
@@ -144,11 +167,12 @@ def best(problem: Problem, **options: Any) -> Answer:
     """Min-sum, or the least free energy of what is summed; ties go to the lowest state, variable by variable."""
     compiled = problem.compiled
     shape, tree = _tree_of(problem, options)
-    trees = Trees(problem, ENERGIES, shape, tree)
-    everything = np.arange(len(shape.sample))
+    needed = needed_part(problem, shape) if problem.any_soft else None
+    part, part_tree, constant = (shape, tree, 0.0) if needed is None else needed
+    trees = Trees(problem, ENERGIES, part, part_tree)
     state = np.zeros(len(shape.states), np.int64)
-    trees.decode(everything, state)
-    energy = _by_sample(shape, trees.value, compiled) + trees.filled.constant
+    trees.decode(np.arange(len(part.sample)), state)
+    energy = _by_sample(part, trees.value, compiled) + trees.filled.constant + constant
     soft = compiled.variable_soft == 1
 
     def excess() -> F64:
@@ -156,7 +180,7 @@ def best(problem: Problem, **options: Any) -> Answer:
         start = compiled.variable_start.astype(np.int64)
         choices = np.flatnonzero(np.diff(start) > 1)
         least = Trees(problem, EXCESS, shape, tree)
-        least.sum(everything, found, at_leaves(shape, np.arange(len(choices)), start[choices]))
+        least.sum(np.arange(len(shape.sample)), found, at_leaves(shape, np.arange(len(choices)), start[choices]))
         return found
 
     scale = problem.beta if problem.any_soft and problem.beta not in (0.0, np.inf) else 1.0
@@ -244,11 +268,12 @@ def predict(
     tree = shape.tree
     if tree is None:
         return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf, np.inf)
-    products = (1 if minimize else 3) * float(tree.work.sum())
-    room = 8 * (int(tree.room.max(initial=0)) + 4 * int(tree.size.max(initial=1)) + shape.table_size)
+    total = tree.total
+    products = (1 if minimize else 3) * total.products
+    room = 8 * (total.room + 4 * total.largest + shape.table_size)
     seconds = A_CALL + A_PRODUCT * products + A_CONTRACTION * (1 if minimize else 3) * len(tree.x)
     fits = room <= bytes_allowed(max_bytes)
-    return Cost(fits, float(np.log2(tree.work.max(initial=1.0))), room, products, seconds)
+    return Cost(fits, math.log2(total.widest), room, products, seconds)
 
 
 def bytes_allowed(max_bytes: int | None) -> int:
