@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm._jit import I8, INTEGER, NOTHING, READ_I8, READ_U4, U4, inlined, kernel
+from factorgraph_ebm._jit import I8, INTEGER, NOTHING, READ_I8, READ_U4, READ_U8, U4, U8, inlined, kernel
 from factorgraph_ebm.arrays import F64, I64, U32, Bool
 from factorgraph_ebm.compiler.codes import MOVE, Codes, Rows
 from factorgraph_ebm.compiler.contraction import Nodes
@@ -28,8 +28,10 @@ MOST = 1 << 31
 "pairs of rows of a node"
 DIGIT = 11
 "bits that one pass of a sort looks at"
-KEPT, PASSING = 8, 32
-"bytes of a row and of a pair: while a support is made, beyond what it keeps"
+LITTLE = 16
+"bits of codes that are marked whatever they are"
+KEPT, SORTING = 8, 24
+"bytes of a row, and those that a pair takes while codes are sorted"
 
 
 class Link(NamedTuple):
@@ -102,18 +104,63 @@ def move_codes(code, move, out):  # type: ignore[no-untyped-def]
 @kernel(INTEGER, READ_U4, READ_I8, READ_I8, I8)
 def join_codes(block, x, y, code):  # type: ignore[no-untyped-def]
     """Write the code of each pair; return how often one is less than the one before."""
-    at = 0
+    at = np.uint64(0)
     falls = 0
     before = np.int64(-1)
     for b in range(0, len(block), BLOCK):
         for i in range(block[b], block[b + 1]):
             for j in range(block[b + 2], block[b + 3]):
-                c = x[i] | y[j]
+                c = x[np.uint64(i)] | y[np.uint64(j)]
                 falls += c < before
                 before = c
                 code[at] = c
-                at += 1
+                at += np.uint64(1)
     return falls
+
+
+@inlined
+def count_bits(word):  # type: ignore[no-untyped-def]
+    """How many bits of 64 are 1: in twos, fours and eights, and the eights by a product."""
+    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+@kernel(INTEGER, READ_U4, READ_I8, READ_I8, U8, U4)
+def mark_codes(block, x, y, word, before):  # type: ignore[no-untyped-def]
+    """Set the bit of the code of each pair, and write how many are set before each word; return how many there are."""
+    for b in range(0, len(block), BLOCK):
+        for i in range(block[b], block[b + 1]):
+            for j in range(block[b + 2], block[b + 3]):
+                c = np.uint64(x[np.uint64(i)] | y[np.uint64(j)])
+                word[c >> np.uint64(6)] |= np.uint64(1) << (c & np.uint64(63))
+    count = np.uint64(0)
+    for i in range(len(word)):
+        before[i] = count
+        count += count_bits(word[i])
+    return count
+
+
+@kernel(NOTHING, READ_U4, READ_I8, READ_I8, READ_U8, READ_U4, U4, I8)
+def number_marks(block, x, y, word, before, to, code):  # type: ignore[no-untyped-def]
+    """Write the number of the code of each pair, and all codes in order."""
+    at = np.uint64(0)
+    for b in range(0, len(block), BLOCK):
+        for i in range(block[b], block[b + 1]):
+            for j in range(block[b + 2], block[b + 3]):
+                c = np.uint64(x[np.uint64(i)] | y[np.uint64(j)])
+                w = c >> np.uint64(6)
+                below = (np.uint64(1) << (c & np.uint64(63))) - np.uint64(1)
+                to[at] = before[w] + count_bits(word[w] & below)
+                at += np.uint64(1)
+    at = np.uint64(0)
+    for i in range(len(word)):
+        if word[i] != np.uint64(0):
+            for bit in range(64):
+                if (word[i] >> np.uint64(bit)) & np.uint64(1) == np.uint64(1):
+                    code[at] = 64 * i + bit
+                    at += np.uint64(1)
 
 
 @inlined
@@ -166,16 +213,27 @@ def number_codes(code, index, to):  # type: ignore[no-untyped-def]
     return count
 
 
-def _number(code: I64, bits: int, *, is_sorted: bool) -> tuple[I64, U32]:
-    """Codes that differ, in order, and the number of each."""
-    to = np.empty(len(code), np.uint32)
-    index = np.zeros(0, np.uint32)
-    if not is_sorted:
+def _number(block: U32, x: I64, y: I64, bits: int, pairs: int) -> tuple[I64, U32]:
+    """Codes of the pairs of all blocks that differ, in order, and the number of each pair's."""
+    to = np.empty(pairs, np.uint32)
+    if _is_marked(bits, pairs):
+        words = 1 << max(bits - 6, 0)
+        word, before = np.zeros(words, np.uint64), np.empty(words, np.uint32)
+        own = np.empty(mark_codes(block, x, y, word, before), np.int64)
+        number_marks(block, x, y, word, before, to, own)
+        return own, to
+    code, index = np.empty(pairs, np.int64), np.zeros(0, np.uint32)
+    if join_codes(block, x, y, code):
         index, spare, spare_index = np.empty_like(to), np.empty_like(code), np.empty_like(to)
         if sort_codes(code, spare, index, spare_index, bits):
             code, index = spare, spare_index
     count = number_codes(code, index, to)
     return code[:count].copy(), to
+
+
+def _is_marked(bits: int, pairs: float) -> bool:
+    """Whether a bit for each code there could be takes less room than to sort those there are."""
+    return bits <= LITTLE or 1.5 * 2.0 ** (bits - 3) <= SORTING * pairs
 
 
 def join_rows(
@@ -212,25 +270,24 @@ def join_rows(
 
     for c, (first, stop) in enumerate(zip(nodes.component[:-1].tolist(), nodes.component[1:].tolist())):
         for i in range(first, stop):
-            x, y, bits = int(nodes.x[i]), int(nodes.y[i]), codes.bits
+            x, y = int(nodes.x[i]), int(nodes.y[i])
             one, two = take(x), take(y) if y >= 0 else np.zeros(1, np.int64)
             block = _blocks(one, two, int(codes.apart[x]), int(codes.apart[y]) if y >= 0 else 0)
             sizes = block.reshape(-1, BLOCK).astype(np.int64)
             products = float(((sizes[:, 1] - sizes[:, 0]) * (sizes[:, 3] - sizes[:, 2])).sum())
             pairs += products
             kept += 4.0 * (len(block) + products)
-            peak = max(peak, kept + PASSING * products)
+            working = 1.5 * 2.0 ** float(codes.bits[n_leaves + i] - 3)
+            peak = max(peak, kept + min(working, SORTING * products) + KEPT * (len(one) + len(two) + products))
             if pairs > most_pairs or peak > most_bytes or products >= MOST:
                 return Excess(pairs, peak)
             if products == 0:
                 allowed[c] = False
                 break
-            moved = [np.empty(len(one), np.int64), np.empty(len(two), np.int64)]
+            moved = np.empty(len(one), np.int64), np.empty(len(two), np.int64)
             for side, (before, after) in enumerate(zip((one, two), moved)):
                 move_codes(before, codes.move[_moves(codes, 2 * i + side)], after)
-            joined = np.empty(int(products), np.int64)
-            falls = join_codes(block, *moved, joined)
-            own, to = _number(joined, int(bits[n_leaves + i]), is_sorted=falls == 0)
+            own, to = _number(block, *moved, int(codes.bits[n_leaves + i]), int(products))
             code[n_leaves + i], rows[n_leaves + i], links[i] = own, len(own), Link(block, to)
             kept += 2.0 * KEPT * len(own)
         if not allowed[c]:

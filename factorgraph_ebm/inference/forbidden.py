@@ -1,0 +1,211 @@
+"""Where most configurations are forbidden: whether to look only at the others, and what that takes.
+
+Tables of an order of elimination may be far too large though few of their entries are not +inf, as where variables are
+the outputs of gates or satisfy clauses. How few is found by finding them (`compiler.supports`), which stops as soon as
+there are more than may be. Before that, a guess says whether there is hope: as if what one factor forbids said nothing
+about what another forbids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+
+from factorgraph_ebm.arrays import F64, I64, U8, Numbers
+from factorgraph_ebm.compiler.codes import Codes, entries_of, guess_rows, lay_codes, rows_of
+from factorgraph_ebm.compiler.contraction import Nodes, join_leaves
+from factorgraph_ebm.compiler.elimination import find_order
+from factorgraph_ebm.compiler.supports import Excess, Supports, guessed_pairs, join_rows
+from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.inference.trees import WIDEST_TABLE, Shape, fill
+
+CODED = 2.0**62
+"entries of a table whose configurations are integers"
+SEARCHED = 2.0**24
+"operations that the search for an order may take"
+LISTED = 2.0**27
+"entries of all leaves"
+HOPE = 64.0
+"how many times more pairs than there may be are guessed where it is tried all the same"
+A_PAIR, A_NODE = 60e-9, 60e-6
+"seconds: to find a pair of rows, and sum up and down over it, on one thread"
+BYTES_OF_A_PAIR = 4.0
+"that it keeps at least"
+HELD = 1 << 28
+"bytes of supports that are held for the next question"
+
+
+class Way(NamedTuple):
+    """A tree for codes, from the structure alone."""
+
+    nodes: Nodes
+    codes: Codes
+    width: float
+    "log2 of the entries of the largest table that is not made"
+
+
+class Few(NamedTuple):
+    """Supports of a union under some numbers."""
+
+    shape: Shape
+    "leaves as those of the union; its order of elimination and its tree are not those of the supports"
+    supports: Supports
+    width: float
+
+    @property
+    def rows(self) -> int:
+        """Of the largest tensor."""
+        return int(self.supports.rows.max(initial=1))
+
+    @property
+    def seconds(self) -> float:
+        """That an answer takes on one thread, predicted as in `junction_tree.Cost`."""
+        return A_PAIR * self.supports.pairs + A_NODE * len(self.supports.links)
+
+
+class Many(NamedTuple):
+    """There are too many to be looked at, or there is no hope."""
+
+    pairs: float
+    bytes: float
+    reason: str
+
+
+def find_few(
+    union: Union,
+    shape: Shape,
+    numbers: Numbers,
+    *,
+    most_bytes: float,
+    most_pairs: float = np.inf,
+    hope: float = HOPE,
+    hopeful: bool = False,
+) -> Few | Many:
+    """Supports under these numbers, if they are no larger than said.
+
+    They are held until others of this union are looked for, or until `let_go`.
+
+    Parameters
+    ----------
+    shape : of the union, with or without a tree of tables
+    most_bytes, most_pairs : that they may have
+    hope : how many times more pairs than these may be guessed where they are looked for all the same
+    hopeful : where the first order of elimination is hopeless, no other is looked for
+    """
+    if not (np.isinf(numbers.unary).any() or np.isinf(numbers.store).any() or shape.table_size):
+        return Many(np.inf, np.inf, "nothing is forbidden")
+    if shape.widest > WIDEST_TABLE or entries_of(shape.leaves, shape.states).sum() > LISTED:
+        return Many(np.inf, np.inf, "tables of single factors are too large")
+    way = _way_of(union, shape, hopeful=hopeful)
+    if way is None:
+        return Many(np.inf, np.inf, "configurations do not fit into 62 bits")
+    filled = fill(union, shape, numbers, weigh=False)
+    digest = _digest(filled.number)
+    found = _held_for(union, digest, most_bytes, most_pairs)
+    if found is None:
+        found = _find(shape, way, filled.at, filled.number, most_bytes, most_pairs, hope)
+        owner = union.compiled.variable_start
+        if id(owner) not in _held:
+            weakref.finalize(owner, _held.pop, id(owner), None)
+        _held[id(owner)] = _Held(digest, found)
+    return found
+
+
+def held_few(union: Union, numbers: Numbers, most_bytes: float) -> Few | None:
+    """Supports that were found before, for numbers that forbid the same."""
+    held = _held.get(id(union.compiled.variable_start))
+    if held is None or isinstance(held.found, Many):
+        return None
+    digest = _digest(fill(union, held.found.shape, numbers, weigh=False).number)
+    found = _held_for(union, digest, most_bytes, np.inf)
+    return found if isinstance(found, Few) else None
+
+
+def _digest(energy: F64) -> bytes:
+    return hashlib.blake2b(np.packbits(np.isinf(energy)).tobytes(), digest_size=16).digest()
+
+
+def _held_for(union: Union, digest: bytes, most_bytes: float, most_pairs: float) -> Few | Many | None:
+    held = _held.get(id(union.compiled.variable_start))
+    if held is None or held.digest != digest:
+        return None
+    found = held.found
+    few = isinstance(found, Few)
+    pairs, size = (found.supports.pairs, found.supports.bytes) if isinstance(found, Few) else (found.pairs, found.bytes)
+    return found if few == (pairs <= most_pairs and size <= most_bytes) else None
+
+
+def _find(
+    shape: Shape, way: Way, at: I64, energy: F64, most_bytes: float, most_pairs: float, hope: float
+) -> Few | Many:
+    nodes, leaves = way.nodes, len(shape.leaf_component)
+    rows = rows_of(way.codes, shape.leaves, shape.states, at, energy)
+    tensors = leaves + len(nodes.x)
+    guess = np.empty(tensors + len(nodes.x))
+    guess[:leaves] = np.log2(np.maximum(np.diff(rows.start), 1))
+    sizes = [_log_sizes(*ragged, shape) for ragged in ((nodes.start, nodes.axis), (nodes.union_start, nodes.union))]
+    guess_rows(nodes.x, nodes.y, leaves, nodes.start, *sizes, guess)
+    guessed = guessed_pairs(guess, tensors)
+    if guessed > hope * min(most_pairs, most_bytes / BYTES_OF_A_PAIR):
+        return Many(guessed, BYTES_OF_A_PAIR * guessed, f"{guessed:.3g} pairs of rows that are not forbidden are guessed")
+    found = join_rows(nodes, way.codes, rows, most_bytes=most_bytes, most_pairs=most_pairs)
+    if isinstance(found, Excess):
+        return Many(found.pairs, found.bytes, f"more than {found.pairs:.3g} pairs of rows that are not forbidden")
+    return Few(shape, found, way.width)
+
+
+def _log_sizes(start: I64, axis: I64, shape: Shape) -> F64:
+    """log2 of the entries of tables over axes."""
+    logs: F64 = np.concatenate([[0.0], np.cumsum(np.log2(shape.states[axis]))])
+    return logs[start[1:]] - logs[start[:-1]]
+
+
+class _Held(NamedTuple):
+    digest: bytes
+    "of which numbers are +inf"
+    found: Few | Many
+
+
+_held: dict[int, _Held] = {}
+_ways: dict[tuple[int, bool], Way | None] = {}
+"both by the identity of an array of a compiled union, for as long as it lives"
+
+
+def let_go(union: Union) -> None:
+    """Hold no supports any longer that are large."""
+    held = _held.get(id(union.compiled.variable_start))
+    if held is not None and isinstance(held.found, Few) and held.found.supports.bytes > HELD:
+        del _held[id(union.compiled.variable_start)]
+
+
+def _way_of(union: Union, shape: Shape, *, hopeful: bool) -> Way | None:
+    owner = union.compiled.variable_start
+    for known in {hopeful, False}:
+        if _ways.get((id(owner), known)) is not None:
+            return _ways[id(owner), known]
+    key = id(owner), hopeful
+    if key not in _ways:
+        _ways[key] = _find_way(shape, hopeful=hopeful)
+        weakref.finalize(owner, _ways.pop, key, None)
+    return _ways[key]
+
+
+def _find_way(shape: Shape, *, hopeful: bool) -> Way | None:
+    leaves, states = shape.leaves, shape.states
+    stage: U8 = (shape.soft == 0).astype(np.uint8)
+    graph = leaves.start, leaves.variable, states, stage
+    first = find_order(*graph, limit=CODED, cheap=np.inf, hopeful=hopeful)
+    entries = float(first.entries.max(initial=1.0))
+    found = first
+    if np.isfinite(entries) or not hopeful:
+        effort = SEARCHED / min(entries, CODED)
+        found = find_order(*graph, limit=CODED, effort=min(effort, 0.25), hopeful=hopeful)
+    if not np.isfinite(found.entries).all():
+        return None
+    order = found.order[states[found.order] > 1]
+    nodes = join_leaves(leaves, states, order, stage)
+    codes = lay_codes(nodes, len(shape.leaf_component), states, order)
+    return None if codes is None else Way(nodes, codes, float(found.width.max(initial=0.0)))
