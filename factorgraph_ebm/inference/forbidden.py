@@ -38,6 +38,9 @@ HELD = 1 << 28
 "bytes of supports that are held for the next question"
 
 
+NOTHING = "nothing is forbidden"
+
+
 class Way(NamedTuple):
     """A tree for codes, from the structure alone."""
 
@@ -96,13 +99,15 @@ def find_few(
     hopeful : where the first order of elimination is hopeless, no other is looked for
     """
     if not (np.isinf(numbers.unary).any() or np.isinf(numbers.store).any() or shape.table_size):
-        return Many(np.inf, np.inf, "nothing is forbidden")
+        return Many(np.inf, np.inf, NOTHING)
     if shape.widest > WIDEST_TABLE or entries_of(shape.leaves, shape.states).sum() > LISTED:
         return Many(np.inf, np.inf, "tables of single factors are too large")
     way = _way_of(union, shape, hopeful=hopeful)
     if way is None:
         return Many(np.inf, np.inf, "configurations do not fit into 62 bits")
     filled = fill(union, shape, numbers, weigh=False)
+    if not np.isinf(filled.number).any():
+        return Many(np.inf, np.inf, NOTHING)
     digest = _digest(filled.number)
     found = _held_for(union, digest, most_bytes, most_pairs)
     if found is None:
