@@ -2,7 +2,7 @@
 
     code = the states of the axes side by side in bits, those first that the tensor shares with its partner
 
-Rows of two tensors that are to be joined are sorted by what they share, then, so that a join is a merge. A code is moved
+Rows of two tensors that are to be joined are then sorted by what they share, so that a join is a merge. A code is moved
 to the axes of another tensor in few steps: axes that lie side by side in both move at once.
 """
 
@@ -189,7 +189,8 @@ def list_rows(  # type: ignore[no-untyped-def]
 def entries_of(leaves: Leaves, states: I64) -> F64:
     """Entries of the table of each leaf, (L,)."""
     logs = np.concatenate([[0.0], np.cumsum(np.log2(states[leaves.variable]))])
-    return np.rint(np.exp2(logs[leaves.start[1:]] - logs[leaves.start[:-1]]))
+    found: F64 = np.rint(np.exp2(logs[leaves.start[1:]] - logs[leaves.start[:-1]]))
+    return found
 
 
 def rows_of(codes: Codes, leaves: Leaves, states: I64, at: I64, energy: F64) -> Rows:
@@ -205,8 +206,8 @@ def rows_of(codes: Codes, leaves: Leaves, states: I64, at: I64, energy: F64) -> 
     element, place = np.empty(room, np.uint32), np.empty(room, np.uint32)
     slots = int(leaves.start[-1])
     list_rows(
-        leaves.start, codes.axis[:slots], codes.source[:slots], codes.shift[:slots], states, leaves.stride, c_stride, at,
-        energy, np.empty(int(own.max(initial=0)) + 1, np.int64), row_start, code, element, place,
+        leaves.start, codes.axis[:slots], codes.source[:slots], codes.shift[:slots], states, leaves.stride, c_stride,
+        at, energy, np.empty(int(own.max(initial=0)) + 1, np.int64), row_start, code, element, place,
     )  # fmt: skip
     rows = int(row_start[-1])
     return Rows(row_start, code[:rows].copy(), element[:rows].copy(), place[:rows].copy())

@@ -21,6 +21,7 @@ from factorgraph_ebm._jit import I8, INTEGER, NOTHING, READ_I8, READ_U4, READ_U8
 from factorgraph_ebm.arrays import F64, I64, U32, Bool
 from factorgraph_ebm.compiler.codes import MOVE, Codes, Rows
 from factorgraph_ebm.compiler.contraction import Nodes
+from factorgraph_ebm.compiler.row_checks import Checks
 
 BLOCK = 4
 "numbers of a block: first row of x, row after the last, and the same of y"
@@ -40,7 +41,7 @@ class Link(NamedTuple):
     block: U32
     "BLOCK numbers each, sorted"
     to: U32
-    "row of the node of each pair, block by block, the rows of y fastest"
+    "row of the node of each pair, block by block, the rows of y fastest; as many as it has rows: struck"
 
 
 class Supports(NamedTuple):
@@ -170,7 +171,7 @@ def number_of_digits(bits):  # type: ignore[no-untyped-def]
 
 @kernel(INTEGER, I8, I8, U4, U4, INTEGER)
 def sort_codes(code, spare, index, spare_index, bits):  # type: ignore[no-untyped-def]
-    """Sort codes of so many bits, digit by digit; 1: the result, and where each was before, lies in the spare arrays."""
+    """Sort codes of so many bits, digit by digit; 1: they, and where each was before, lie in the spare arrays now."""
     digits = number_of_digits(bits)
     wide = (bits + digits - 1) // digits
     mask = (np.int64(1) << wide) - 1
@@ -199,7 +200,7 @@ def sort_codes(code, spare, index, spare_index, bits):  # type: ignore[no-untype
 
 @kernel(INTEGER, I8, READ_U4, U4)
 def number_codes(code, index, to):  # type: ignore[no-untyped-def]
-    """Number sorted codes, equal ones alike: to[index[i]] is the number of code[i]. Those that differ come to the front.
+    """Number sorted codes, equal ones alike: to[index[i]] is that of code[i]. Those that differ come to the front.
 
     An empty index stands for 0, 1, 2, ... Returns how many differ.
     """
@@ -237,7 +238,13 @@ def _is_marked(bits: int, pairs: float) -> bool:
 
 
 def join_rows(
-    nodes: Nodes, codes: Codes, leaves: Rows, *, most_bytes: float = np.inf, most_pairs: float = np.inf
+    nodes: Nodes,
+    codes: Codes,
+    leaves: Rows,
+    checks: Checks | None = None,
+    *,
+    most_bytes: float = np.inf,
+    most_pairs: float = np.inf,
 ) -> Supports | Excess:
     """Find the supports of all nodes, as far as they stay within so many bytes and pairs.
 
@@ -288,6 +295,8 @@ def join_rows(
             for side, (before, after) in enumerate(zip((one, two), moved)):
                 move_codes(before, codes.move[_moves(codes, 2 * i + side)], after)
             own, to = _number(block, *moved, int(codes.bits[n_leaves + i]), int(products))
+            if checks is not None:
+                own = checks.strike(i, own, to)
             code[n_leaves + i], rows[n_leaves + i], links[i] = own, len(own), Link(block, to)
             kept += 2.0 * KEPT * len(own)
         if not allowed[c]:

@@ -78,8 +78,6 @@ def choose(
         wide = f"junction_tree: more than {ROOM:,} bytes: {cost}"
     else:
         wide = f"junction_tree: more than {min(PATIENCE, max(seconds, 0.0)):.2g} s: {cost}"
-    if cost.many:
-        wide += f"; {cost.many}"
     if total <= SMALL:
         return Choice(ENUMERATE, f"{why}, and all its joint tables have {total:,.0f} entries", (wide,), cost)
     return Choice(BP, f"{why}, and too wide to be exact", (too_many, wide), cost)

@@ -18,6 +18,7 @@ from factorgraph_ebm.arrays import F64, I64, U8, Numbers
 from factorgraph_ebm.compiler.codes import Codes, entries_of, guess_rows, lay_codes, rows_of
 from factorgraph_ebm.compiler.contraction import Nodes, join_leaves
 from factorgraph_ebm.compiler.elimination import find_order
+from factorgraph_ebm.compiler.row_checks import Checks, find_checks
 from factorgraph_ebm.compiler.supports import Excess, Supports, guessed_pairs, join_rows
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.inference.trees import WIDEST_TABLE, Shape, fill
@@ -38,14 +39,13 @@ HELD = 1 << 28
 "bytes of supports that are held for the next question"
 
 
-NOTHING = "nothing is forbidden"
-
-
 class Way(NamedTuple):
     """A tree for codes, from the structure alone."""
 
     nodes: Nodes
     codes: Codes
+    checks: tuple[I64, I64]
+    "see `find_checks`"
     width: float
     "log2 of the entries of the largest table that is not made"
 
@@ -75,6 +75,7 @@ class Many(NamedTuple):
     pairs: float
     bytes: float
     reason: str
+    "empty: nothing is forbidden"
 
 
 def find_few(
@@ -85,7 +86,6 @@ def find_few(
     most_bytes: float,
     most_pairs: float = np.inf,
     hope: float = HOPE,
-    hopeful: bool = False,
 ) -> Few | Many:
     """Supports under these numbers, if they are no larger than said.
 
@@ -96,18 +96,17 @@ def find_few(
     shape : of the union, with or without a tree of tables
     most_bytes, most_pairs : that they may have
     hope : how many times more pairs than these may be guessed where they are looked for all the same
-    hopeful : where the first order of elimination is hopeless, no other is looked for
     """
     if not (np.isinf(numbers.unary).any() or np.isinf(numbers.store).any() or shape.table_size):
-        return Many(np.inf, np.inf, NOTHING)
+        return Many(np.inf, np.inf, "")
     if shape.widest > WIDEST_TABLE or entries_of(shape.leaves, shape.states).sum() > LISTED:
         return Many(np.inf, np.inf, "tables of single factors are too large")
-    way = _way_of(union, shape, hopeful=hopeful)
+    way = _way_of(union, shape)
     if way is None:
         return Many(np.inf, np.inf, "configurations do not fit into 62 bits")
     filled = fill(union, shape, numbers, weigh=False)
     if not np.isinf(filled.number).any():
-        return Many(np.inf, np.inf, NOTHING)
+        return Many(np.inf, np.inf, "")
     digest = _digest(filled.number)
     found = _held_for(union, digest, most_bytes, most_pairs)
     if found is None:
@@ -138,9 +137,9 @@ def _held_for(union: Union, digest: bytes, most_bytes: float, most_pairs: float)
     if held is None or held.digest != digest:
         return None
     found = held.found
-    few = isinstance(found, Few)
-    pairs, size = (found.supports.pairs, found.supports.bytes) if isinstance(found, Few) else (found.pairs, found.bytes)
-    return found if few == (pairs <= most_pairs and size <= most_bytes) else None
+    size = found.supports if isinstance(found, Few) else found
+    fits = size.pairs <= most_pairs and size.bytes <= most_bytes
+    return found if fits == isinstance(found, Few) else None
 
 
 def _find(
@@ -155,11 +154,17 @@ def _find(
     guess_rows(nodes.x, nodes.y, leaves, nodes.start, *sizes, guess)
     guessed = guessed_pairs(guess, tensors)
     if guessed > hope * min(most_pairs, most_bytes / BYTES_OF_A_PAIR):
-        return Many(guessed, BYTES_OF_A_PAIR * guessed, f"{guessed:.3g} pairs of rows that are not forbidden are guessed")
-    found = join_rows(nodes, way.codes, rows, most_bytes=most_bytes, most_pairs=most_pairs)
+        kept = BYTES_OF_A_PAIR * guessed
+        return Many(guessed, kept, _said("by a guess", guessed, kept))
+    checks = Checks(nodes, way.codes, rows, shape.states, way.checks)
+    found = join_rows(nodes, way.codes, rows, checks, most_bytes=most_bytes, most_pairs=most_pairs)
     if isinstance(found, Excess):
-        return Many(found.pairs, found.bytes, f"more than {found.pairs:.3g} pairs of rows that are not forbidden")
+        return Many(found.pairs, found.bytes, _said("more than", found.pairs, found.bytes))
     return Few(shape, found, way.width)
+
+
+def _said(how: str, pairs: float, size: float) -> str:
+    return f"what is not forbidden of them, {how} {pairs:.3g} pairs in {size:,.0f} bytes"
 
 
 def _log_sizes(start: I64, axis: I64, shape: Shape) -> F64:
@@ -175,7 +180,7 @@ class _Held(NamedTuple):
 
 
 _held: dict[int, _Held] = {}
-_ways: dict[tuple[int, bool], Way | None] = {}
+_ways: dict[int, Way | None] = {}
 "both by the identity of an array of a compiled union, for as long as it lives"
 
 
@@ -186,31 +191,29 @@ def let_go(union: Union) -> None:
         del _held[id(union.compiled.variable_start)]
 
 
-def _way_of(union: Union, shape: Shape, *, hopeful: bool) -> Way | None:
+def _way_of(union: Union, shape: Shape) -> Way | None:
     owner = union.compiled.variable_start
-    for known in {hopeful, False}:
-        if _ways.get((id(owner), known)) is not None:
-            return _ways[id(owner), known]
-    key = id(owner), hopeful
-    if key not in _ways:
-        _ways[key] = _find_way(shape, hopeful=hopeful)
-        weakref.finalize(owner, _ways.pop, key, None)
-    return _ways[key]
+    if id(owner) not in _ways:
+        _ways[id(owner)] = _find_way(shape)
+        weakref.finalize(owner, _ways.pop, id(owner), None)
+    return _ways[id(owner)]
 
 
-def _find_way(shape: Shape, *, hopeful: bool) -> Way | None:
+def _find_way(shape: Shape) -> Way | None:
+    """None where the first order of elimination is hopeless: others would take long to find."""
     leaves, states = shape.leaves, shape.states
     stage: U8 = (shape.soft == 0).astype(np.uint8)
     graph = leaves.start, leaves.variable, states, stage
-    first = find_order(*graph, limit=CODED, cheap=np.inf, hopeful=hopeful)
-    entries = float(first.entries.max(initial=1.0))
-    found = first
-    if np.isfinite(entries) or not hopeful:
-        effort = SEARCHED / min(entries, CODED)
-        found = find_order(*graph, limit=CODED, effort=min(effort, 0.25), hopeful=hopeful)
+    found = find_order(*graph, limit=CODED, cheap=np.inf, hopeful=True)
+    most = float(found.entries.max(initial=1.0))
+    if np.isfinite(most):
+        found = find_order(*graph, limit=CODED, effort=min(SEARCHED / most, 0.25), hopeful=True)
     if not np.isfinite(found.entries).all():
         return None
     order = found.order[states[found.order] > 1]
     nodes = join_leaves(leaves, states, order, stage)
     codes = lay_codes(nodes, len(shape.leaf_component), states, order)
-    return None if codes is None else Way(nodes, codes, float(found.width.max(initial=0.0)))
+    if codes is None:
+        return None
+    checks = find_checks(nodes, len(shape.leaf_component), len(states))
+    return Way(nodes, codes, checks, float(found.width.max(initial=0.0)))

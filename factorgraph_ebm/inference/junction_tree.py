@@ -132,8 +132,8 @@ class _Joint:
         """A leaf of a chain knows one variable and a helper: all variables of a factor are brought together anew."""
         if shape_of(self.problem.union).tree is None:
             raise WidthTooLargeError(
-                f"marginals of factors over {fields.arity} variables would need a tree of tables with all entries, which "
-                "do not fit. Ask for those of a few variables: joint=[(a, b)]."
+                f"marginals of factors over {fields.arity} variables would need a tree of whole tables, which do not "
+                "fit. Ask for those of a few variables: joint=[(a, b)]."
             )
         scope = scope_of(self.problem.compiled, fields)
         out = np.empty((fields.size, *fields.states))
@@ -244,9 +244,9 @@ class Cost(NamedTuple):
                 f"2^{self.width:.0f}, {self.bytes:,} bytes, about {self.seconds:.2g} s"
             )
         if not np.isfinite(self.width):
-            return f"tables of more than {LARGEST:,.0f} entries"
+            return f"tables of more than {LARGEST:,.0f} entries{f' ({self.many})' if self.many else ''}"
         size = f"{self.products:.3g} products over tables of at most {2**self.width:,.0f} entries, {self.bytes:,} bytes"
-        return f"{size}, about {self.seconds:.2g} s"
+        return f"{size}, about {self.seconds:.2g} s{f' ({self.many})' if self.many and not self.fits else ''}"
 
 
 A_PRODUCT, A_CONTRACTION, A_CALL = 2e-9, 80e-9, 1e-3
@@ -302,7 +302,7 @@ def find_way(
     `seconds`: that it should take; `hopeful`: as in `shape_of`.
     """
     most = bytes_allowed(max_bytes)
-    few: Few | Many | None = held_few(union, numbers, most)
+    few = held_few(union, numbers, most)
     if few is None:
         shape = shape_of(union, hopeful=hopeful)
         cost = predict(union, minimize=minimize, max_bytes=max_bytes, hopeful=hopeful)
@@ -310,12 +310,11 @@ def find_way(
             return Way(cost, shape, None)
         serves = cost.fits and cost.seconds <= seconds
         limit = cost.seconds / MUCH if serves else seconds
-        few = find_few(
-            union, shape, numbers, most_bytes=most, most_pairs=limit / A_PAIR, hope=1.0 if serves else HOPE,
-            hopeful=hopeful,
-        )  # fmt: skip
-        if isinstance(few, Many):
-            return Way(cost._replace(many=few.reason), shape, None)
+        hope = 1.0 if serves else HOPE
+        found = find_few(union, shape, numbers, most_bytes=most, most_pairs=limit / A_PAIR, hope=hope)
+        if isinstance(found, Many):
+            return Way(cost._replace(many=found.reason), shape, None)
+        few = found
     taken = few.supports
     return Way(Cost(True, few.width, int(taken.bytes), 3 * taken.pairs, few.seconds, few.rows), few.shape, few)
 
@@ -335,14 +334,13 @@ def _way_of(problem: Problem, options: Mapping[str, Any]) -> Way:
     way = find_way(problem.union, problem.numbers, minimize=problem.minimize, **options)
     let_go(problem.union)
     if not way.cost.fits:
-        many = f" Of these entries too few are forbidden: {way.cost.many}." if way.cost.many else ""
-        raise _too_wide(way.cost, many)
+        raise _too_wide(way.cost)
     return way
 
 
-def _too_wide(cost: Cost, more: str = "") -> WidthTooLargeError:
+def _too_wide(cost: Cost) -> WidthTooLargeError:
     return WidthTooLargeError(
-        f'method "junction_tree" would need {cost}, which do not fit.{more} Give the value of some variables (given=), '
+        f'method "junction_tree" would need {cost}, which do not fit. Give the value of some variables (given=), '
         'raise max_bytes=, or write method="bp", which is approximate.'
     )
 

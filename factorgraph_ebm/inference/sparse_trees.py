@@ -6,7 +6,7 @@ between calls Python hears of Ctrl-C.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Column(NamedTuple):
     """A number for each row of a tensor."""
 
     value: F64
-    count: F64
+    ties: F64
     "-log of how many assignments have that energy, where they are counted; otherwise empty"
 
 
@@ -78,13 +78,14 @@ class SparseTrees:
             counts = np.zeros(len(told) if self.semiring.kind == engine.TIES else 0)
             for c in chosen.tolist():
                 columns = self._up(self._supports, c)
-                if -np.inf < self.value[c] < np.inf and not self._down(self._supports, c, columns, Column(told, counts)):
+                finite = -np.inf < self.value[c] < np.inf
+                if finite and not self._down(self._supports, c, columns, Column(told, counts)):
                     self.value[c] = np.nan
             self._belief = self._believe(Column(told, counts))
             self._supports = None
-        finite = np.zeros(len(self.value), bool)
-        finite[chosen] = np.isfinite(self.value[chosen])
-        wanted = (belief_at >= 0) & finite[self.shape.leaf_component]
+        answered = np.zeros(len(self.value), bool)
+        answered[chosen] = np.isfinite(self.value[chosen])
+        wanted = (belief_at >= 0) & answered[self.shape.leaf_component]
         if self.semiring is EXCESS:
             entries = _entries(self.shape)
             for leaf in np.flatnonzero(wanted).tolist():
@@ -132,12 +133,15 @@ class SparseTrees:
     def _contract(self, n: int, link: Link, role: int, rows: int, one: Column, two: Column) -> tuple[Column, float]:
         """What is written, and the power of two that was taken out: -inf where all is 0, NaN where digits were lost."""
         contract = CONTRACTS[self.semiring.kind][self._operator[n]]
-        out = Column(np.empty(rows), self._counts(rows))
-        mass = np.empty(0 if contract in (sum_rows, least_rows) else rows)
+        room = rows + 1  # pairs whose row was struck go behind the last
+        out = Column(np.empty(room), self._counts(room))
+        mass = np.empty(0 if contract in (sum_rows, least_rows) else room)
         contract(
-            out.value, one.value, two.value, link.block, link.to, role, mass, out.count, one.count, two.count
+            out.value, one.value, two.value, link.block, link.to, role, mass, out.ties, one.ties, two.ties
         )  # fmt: skip
-        return out, scale_weights(out.value, rows) if self.semiring.kind == engine.WEIGHTS else 0.0
+        weights = self.semiring.kind == engine.WEIGHTS
+        out.value[rows] = 0.0 if weights else np.inf
+        return out, scale_weights(out.value, rows) if weights else 0.0
 
     def _up(self, supports: Supports, c: int) -> dict[int, Column]:
         """The columns of all nodes of a component; writes its value and scale."""
@@ -159,7 +163,7 @@ class SparseTrees:
                 return columns
         root = columns[leaves + int(nodes.component[c + 1]) - 1]
         self.value[c] = root.value[0]
-        self.scale[c] = root.count[0] if len(root.count) else scale
+        self.scale[c] = root.ties[0] if len(root.ties) else scale
         return columns
 
     def _down(self, supports: Supports, c: int, columns: dict[int, Column], told: Column) -> bool:
@@ -184,9 +188,9 @@ class SparseTrees:
                 if t >= leaves:
                     down[t] = found
                     continue
-                told.value[start[t] : start[t + 1]] = found.value
-                if len(told.count):
-                    told.count[start[t] : start[t + 1]] = found.count
+                told.value[start[t] : start[t + 1]] = found.value[:rows]
+                if len(told.ties):
+                    told.ties[start[t] : start[t + 1]] = found.ties[:rows]
         return True
 
     def _believe(self, told: Column) -> F64:
@@ -203,16 +207,18 @@ class SparseTrees:
                 belief = np.exp(least - energy)
             else:
                 tied = energy - least <= TIE * np.maximum(1.0, np.abs(least))
-                count = np.where(tied, told.count, np.inf)
+                count = np.where(tied, told.ties, np.inf)
                 belief = np.where(tied, np.exp(self._least(count) - count), 0.0)
         total = np.bincount(self._leaf, belief, n)
-        return belief / np.where(total > 0.0, total, 1.0)[self._leaf]
+        share: F64 = belief / np.where(total > 0.0, total, 1.0)[self._leaf]
+        return share
 
     def _least(self, energy: F64) -> F64:
         """The least of its leaf, for each row; 0 where that is not finite."""
         least = np.full(len(self._rows.start) - 1, np.inf)
         np.minimum.at(least, self._leaf, energy)
-        return np.where(np.isfinite(least), least, 0.0)[self._leaf]
+        found: F64 = np.where(np.isfinite(least), least, 0.0)[self._leaf]
+        return found
 
 
 def _entries(shape: Shape) -> I64:

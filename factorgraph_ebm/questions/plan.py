@@ -36,7 +36,8 @@ class Plan(NamedTuple):
     exact: bool
     "the answer would be proved, or none found"
     width: float | None = None
-    "log2 of the entries of the largest table of a junction tree, made or not; +inf where it is too wide; None: none was looked for"
+    """log2 of the entries of the largest table of a junction tree, made or not; +inf where it is too wide; None: none
+    was looked for"""
     bytes: int | None = None
     "that its messages take"
     seconds: float | None = None
