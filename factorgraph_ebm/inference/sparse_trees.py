@@ -202,7 +202,8 @@ class SparseTrees:
             energy = self._number + told.value
             least = self._least(energy)
             if self.semiring is EXCESS:
-                return energy - least
+                above: F64 = energy - least
+                return above
             if self.semiring.kind == engine.ENERGIES:
                 belief = np.exp(least - energy)
             else:

@@ -213,7 +213,7 @@ def test_what_is_too_wide_for_tables_is_answered():
     np.testing.assert_allclose(shares, both.ravel(), atol=1e-10)
     with pytest.raises(fg.WidthTooLargeError, match="would need tables of more than"):
         fg.sample(graph, 1, rng=0, method="junction_tree")
-    with pytest.raises(fg.WidthTooLargeError, match="what is not forbidden of them, by a guess, .* bytes"):
+    with pytest.raises(fg.WidthTooLargeError, match="what is not forbidden of them, by a guess .* bytes"):
         fg.marginals(graph, method="junction_tree", max_bytes=10_000)
 
 
