@@ -122,7 +122,7 @@ def check_what_is_too_wide(graph, given, reference) -> None:
     assert best.lower_bound is None or best.lower_bound <= best.energy
 
 
-#: tables of these do not fit, but what is not forbidden of them does; the others take seconds, see docs/exact_answers.md
+#: tables of these do not fit, but what is not forbidden of them does: one is asked below, the others take seconds
 MOSTLY_FORBIDDEN = {"c432.isc.cnf.uai", "2bitcomp_5.cnf.uai", "linkage_16.uai"}
 WORK = 5e7
 "products of an exact answer that the test suite takes the time for"

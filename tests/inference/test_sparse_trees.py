@@ -14,7 +14,8 @@ from oracle import brute
 from strategies import cases
 
 import factorgraph_ebm as fg
-from factorgraph_ebm.inference import choosing, forbidden, junction_tree
+from factorgraph_ebm.compiler import parts, row_checks
+from factorgraph_ebm.inference import choosing, forbidden, junction_tree, trees
 from factorgraph_ebm.inference.sparse_trees import SparseTrees
 
 
@@ -25,6 +26,7 @@ class Forced:
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(junction_tree, "DEAR", -1.0)
         self.patch.setattr(junction_tree, "MUCH", 1e-30)
+        self.patch.setattr(row_checks, "FEW", 0)
         self.used = 0
 
         def counted(*arguments):
@@ -94,13 +96,13 @@ def check(graph, known, values, given, parameters, betas=(1.0, 0.0, 0.7, np.inf)
         return forced.used
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(cases(forest=False, kinds=["forbidden", "integer forbidden"]))
 def test_drawn_graphs_of_all_structures(case):
     check(case.graph, case.known, case.values, case.given, case.parameters)
 
 
-@settings(max_examples=40)
+@settings(max_examples=80)
 @given(st.integers(0, 10**6), st.sampled_from([0.02, 0.3, 0.6, 0.8]), st.booleans(), st.integers(0, 2))
 def test_mostly_forbidden_graphs(seed, share, planted, held):
     rng = np.random.default_rng(seed)
@@ -215,6 +217,40 @@ def test_what_is_too_wide_for_tables_is_answered():
         fg.sample(graph, 1, rng=0, method="junction_tree")
     with pytest.raises(fg.WidthTooLargeError, match="what is not forbidden of them, by a guess .* bytes"):
         fg.marginals(graph, method="junction_tree", max_bytes=10_000)
+
+
+def test_other_questions_where_tables_do_not_fit():
+    graph, _, _ = gates(np.random.default_rng(1), 14)
+    y = graph["y"]
+    small = mostly_forbidden(np.random.default_rng(0), 6, 0.3)
+    alone = [fg.marginals(each, method="junction_tree") for each in (graph, small)]
+    for belief, among in zip(alone, fg.marginals([graph, small], method="junction_tree")):
+        assert among.log_partition == pytest.approx(belief.log_partition, rel=1e-12)
+        np.testing.assert_allclose(among["y"], belief["y"], atol=1e-12)
+    pair = fg.marginals(graph, joint=[(y[0], y[20])], method="junction_tree").joint[(y[0], y[20])]
+    np.testing.assert_allclose(pair.sum(axis=0), alone[0]["y"][20], atol=1e-10)
+    np.testing.assert_allclose(pair.sum(axis=1), alone[0]["y"][0], atol=1e-10)
+    with pytest.raises(fg.WidthTooLargeError):
+        fg.k_best(graph, 2, method="junction_tree")
+    cold = fg.marginals(graph, method="junction_tree", beta=np.inf)
+    assert_same(cold["y"].argmax(axis=-1), fg.minimize(graph, method="junction_tree")["y"])
+
+
+def test_factors_that_are_read_slot_by_slot(monkeypatch):
+    monkeypatch.setattr(trees, "SMALL_TABLE", 0)
+    monkeypatch.setattr(parts, "LARGEST_MERGED", 1)
+    rng = np.random.default_rng(0)
+    y = fg.output("y", shape=9, n_states=2)
+    graph = fg.FactorGraph(
+        [
+            fg.Table([y], energies=rng.normal(size=(9, 2))),
+            fg.Cardinality(y, energies=np.where(np.arange(10) % 3 == 1, np.inf, rng.normal(size=10))),
+            fg.Parity(y[::2]),
+            fg.Or(y[::3]),
+            fg.Table([y[1:], y[:-1]], energies=rng.normal(size=(2, 2))),
+        ]
+    )
+    assert check(graph, {}, None, None, None) > 0
 
 
 def test_auto_takes_what_is_mostly_forbidden_and_says_so():
