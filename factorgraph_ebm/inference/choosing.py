@@ -1,8 +1,8 @@
-"""Which method answers where none was named: from the structure alone, before any number is read.
+"""Which method answers where none was named: from the structure, and where that is wide from what numbers forbid.
 
 A forest is answered by messages, in one sweep up and down. What else is small is enumerated; what is narrow is answered
-exactly by a tree of contractions, if that is predicted to end within the time there is; the rest by loopy messages,
-which are approximate and say so.
+exactly by a tree of contractions, if that is predicted to end within the time there is; so is what is wide, where few
+enough configurations are not forbidden; the rest by loopy messages, which are approximate and say so.
 """
 
 from __future__ import annotations
