@@ -15,22 +15,28 @@ from typing import NamedTuple
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, U8, Numbers
-from factorgraph_ebm.compiler.codes import Codes, entries_of, guess_rows, lay_codes, rows_of
+from factorgraph_ebm.compiler.codes import Codes, Rows, entries_of, guess_rows, lay_codes, rows_of
 from factorgraph_ebm.compiler.contraction import Nodes, join_leaves
 from factorgraph_ebm.compiler.elimination import find_order
 from factorgraph_ebm.compiler.row_checks import Checks, find_checks
-from factorgraph_ebm.compiler.supports import Excess, Supports, guessed_pairs, join_rows
+from factorgraph_ebm.compiler.supports import Supports, guessed_pairs, join_rows
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.inference.trees import WIDEST_TABLE, Shape, fill
 
 CODED = 2.0**62
 "entries of a table whose configurations are integers"
-SEARCHED = 2.0**24
-"operations that the search for an order may take"
+SEARCHED = 2.0**20, 2.0**24
+"operations that each further search for an order may take: orders alike for tables are several times apart in rows"
+WORSE = 64.0
+"how many times larger than those of the first order tables of others may be"
 LISTED = 2.0**27
 "entries of all leaves"
 HOPE = 64.0
 "how many times more pairs than there may be are guessed where it is tried all the same"
+FAR = 256.0
+"how many times further off a guess may be by the first order for others to be looked for"
+RUNG, NEXT = 2.0**20, 8.0
+"pairs up to which each order is tried before any is tried further, and how many times more these are each time"
 A_PAIR, A_NODE = 60e-9, 60e-6
 "seconds: to find a pair of rows, and sum up and down over it, on one thread"
 BYTES_OF_A_PAIR = 4.0
@@ -101,16 +107,15 @@ def find_few(
         return Many(np.inf, np.inf, "")
     if shape.widest > WIDEST_TABLE or entries_of(shape.leaves, shape.states).sum() > LISTED:
         return Many(np.inf, np.inf, "tables of single factors are too large")
-    way = _way_of(union, shape)
-    if way is None:
-        return Many(np.inf, np.inf, "configurations do not fit into 62 bits")
+    if _way_of(union, shape, 0) is None:
+        return _too_many(None)
     filled = fill(union, shape, numbers, weigh=False)
     if not np.isinf(filled.number).any():
         return Many(np.inf, np.inf, "")
     digest = _digest(filled.number)
     found = _held_for(union, digest, most_bytes, most_pairs)
     if found is None:
-        found = _find(shape, way, filled.at, filled.number, most_bytes, most_pairs, hope)
+        found = _find(union, shape, filled.at, filled.number, most_bytes, most_pairs, hope)
         owner = union.compiled.variable_start
         if id(owner) not in _held:
             weakref.finalize(owner, _held.pop, id(owner), None)
@@ -142,9 +147,52 @@ def _held_for(union: Union, digest: bytes, most_bytes: float, most_pairs: float)
     return found if fits == isinstance(found, Few) else None
 
 
+class _Start(NamedTuple):
+    """A tree, the rows of its leaves, and the pairs that these let guess."""
+
+    way: Way
+    rows: Rows
+    guessed: float
+
+
 def _find(
-    shape: Shape, way: Way, at: I64, energy: F64, most_bytes: float, most_pairs: float, hope: float
+    union: Union, shape: Shape, at: I64, energy: F64, most_bytes: float, most_pairs: float, hope: float
 ) -> Few | Many:
+    """Orders take turns, each time with more pairs, until one is through; all together they look at `most_pairs`."""
+    few = hope * min(most_pairs, most_bytes / BYTES_OF_A_PAIR)
+    start = _start(shape, _way_of(union, shape, 0), at, energy)
+    if start is None or start.guessed > FAR * few:
+        return _too_many(start)
+    others = (_start(shape, _way_of(union, shape, i), at, energy) for i in range(1, 1 + len(SEARCHED)))
+    starts = sorted((each for each in (start, *others) if each is not None), key=lambda each: each.guessed)
+    if starts[0].guessed > few:
+        return _too_many(starts[0])
+    pairs, size, looked, rung = np.inf, np.inf, 0.0, RUNG
+    while starts and looked < most_pairs:
+        for each in list(starts):
+            way, most = each.way, min(rung, most_pairs - looked)
+            checks = Checks(way.nodes, way.codes, each.rows, shape.states, way.checks)
+            found = join_rows(way.nodes, way.codes, each.rows, checks, most_bytes=most_bytes, most_pairs=most)
+            if isinstance(found, Supports):
+                return Few(shape, found, way.width)
+            pairs, size = min(pairs, found.pairs), min(size, found.bytes)
+            looked += min(found.pairs, most)
+            if found.bytes > most_bytes or found.pairs <= most:
+                starts.remove(each)
+        rung *= NEXT
+    return Many(max(pairs, most_pairs if starts else 0.0), size, _said("more than", pairs, size))
+
+
+def _too_many(start: _Start | None) -> Many:
+    if start is None:
+        return Many(np.inf, np.inf, "configurations do not fit into 62 bits")
+    kept = BYTES_OF_A_PAIR * start.guessed
+    return Many(start.guessed, kept, _said("by a guess", start.guessed, kept))
+
+
+def _start(shape: Shape, way: Way | None, at: I64, energy: F64) -> _Start | None:
+    if way is None:
+        return None
     nodes, leaves = way.nodes, len(shape.leaf_component)
     rows = rows_of(way.codes, shape.leaves, shape.states, at, energy)
     tensors = leaves + len(nodes.x)
@@ -152,15 +200,7 @@ def _find(
     guess[:leaves] = np.log2(np.maximum(np.diff(rows.start), 1))
     sizes = [_log_sizes(*ragged, shape) for ragged in ((nodes.start, nodes.axis), (nodes.union_start, nodes.union))]
     guess_rows(nodes.x, nodes.y, leaves, nodes.start, *sizes, guess)
-    guessed = guessed_pairs(guess, tensors)
-    if guessed > hope * min(most_pairs, most_bytes / BYTES_OF_A_PAIR):
-        kept = BYTES_OF_A_PAIR * guessed
-        return Many(guessed, kept, _said("by a guess", guessed, kept))
-    checks = Checks(nodes, way.codes, rows, shape.states, way.checks)
-    found = join_rows(nodes, way.codes, rows, checks, most_bytes=most_bytes, most_pairs=most_pairs)
-    if isinstance(found, Excess):
-        return Many(found.pairs, found.bytes, _said("more than", found.pairs, found.bytes))
-    return Few(shape, found, way.width)
+    return _Start(way, rows, guessed_pairs(guess, tensors))
 
 
 def _said(how: str, pairs: float, size: float) -> str:
@@ -180,7 +220,7 @@ class _Held(NamedTuple):
 
 
 _held: dict[int, _Held] = {}
-_ways: dict[int, Way | None] = {}
+_ways: dict[int, dict[int, Way | None]] = {}
 "both by the identity of an array of a compiled union, for as long as it lives"
 
 
@@ -191,23 +231,31 @@ def let_go(union: Union) -> None:
         del _held[id(union.compiled.variable_start)]
 
 
-def _way_of(union: Union, shape: Shape) -> Way | None:
+def _way_of(union: Union, shape: Shape, search: int) -> Way | None:
+    """The tree of the first order of elimination, or of a further search; None: there is none."""
     owner = union.compiled.variable_start
     if id(owner) not in _ways:
-        _ways[id(owner)] = _find_way(shape)
+        _ways[id(owner)] = {}
         weakref.finalize(owner, _ways.pop, id(owner), None)
-    return _ways[id(owner)]
+    known = _ways[id(owner)]
+    if search not in known:
+        first = _way_of(union, shape, 0) if search else None
+        found = _find_way(shape, None if first is None else first.width, search)
+        same = first is not None and found is not None and np.array_equal(first.nodes.due, found.nodes.due)
+        known[search] = None if same else found
+    return known[search]
 
 
-def _find_way(shape: Shape) -> Way | None:
+def _find_way(shape: Shape, width: float | None, search: int) -> Way | None:
     """None where the first order of elimination is hopeless: others would take long to find."""
     leaves, states = shape.leaves, shape.states
     stage: U8 = (shape.soft == 0).astype(np.uint8)
     graph = leaves.start, leaves.variable, states, stage
-    found = find_order(*graph, limit=CODED, cheap=np.inf, hopeful=True)
-    most = float(found.entries.max(initial=1.0))
-    if np.isfinite(most):
-        found = find_order(*graph, limit=CODED, effort=min(SEARCHED / most, 0.25), hopeful=True)
+    if width is None:
+        found = find_order(*graph, limit=CODED, cheap=np.inf, hopeful=True)
+    else:
+        limit, effort = min(WORSE * 2.0**width, CODED), SEARCHED[search - 1] / 2.0**width
+        found = find_order(*graph, limit=limit, effort=min(effort, 0.25), hopeful=True)
     if not np.isfinite(found.entries).all():
         return None
     order = found.order[states[found.order] > 1]

@@ -6,8 +6,8 @@ S. L. Lauritzen and D. J. Spiegelhalter, "Local computations with probabilities 
 Statistical Society B 50(2), 1988; in the binary form of `compiler.contraction`. What it takes is exponential in the
 width of the order of elimination and linear in the number of variables, and it is known before it is spent.
 
-Where tables would not fit, or take long, and most of their entries are +inf, log Z, marginals and minima are made of the
-others alone (`forbidden`, `sparse_trees`).
+Where tables would not fit, or take long, and most of their entries are +inf, log Z, marginals and minima are made of
+the others alone (`forbidden`, `sparse_trees`).
 
 Sums run in weights, which lose nothing as long as the numbers of one table lie within 2^500 of each other; components
 in which they do not are summed again in energies.

@@ -278,12 +278,14 @@ def test_supports_are_found_once_for_all_numbers_that_forbid_the_same(monkeypatc
     monkeypatch.setattr(forbidden, "join_rows", lambda *a, **k: found.append(1) or join_rows(*a, **k))
     graph, _, unary = gates(np.random.default_rng(1), 14)
     fg.marginals(graph, method="junction_tree")
+    once = len(found)  # each order up to some pairs, until one is through
+    assert once > 0
     fg.minimize(graph, method="junction_tree")
     warmer = fg.FactorGraph([fg.Table([graph["y"]], energies=2.0 * unary), *graph.factors[1:]])
     fg.marginals(warmer, method="junction_tree")
-    assert found == [1]
+    assert len(found) == once
     held = unary.copy()
     held[0, 1] = np.inf
     stricter = fg.FactorGraph([fg.Table([graph["y"]], energies=held), *graph.factors[1:]])
     assert fg.marginals(stricter, method="junction_tree")["y"][0, 1] == 0.0
-    assert found == [1, 1]
+    assert len(found) > once
