@@ -96,13 +96,13 @@ def check(graph, known, values, given, parameters, betas=(1.0, 0.0, 0.7, np.inf)
         return forced.used
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(cases(forest=False, kinds=["forbidden", "integer forbidden"]))
 def test_drawn_graphs_of_all_structures(case):
     check(case.graph, case.known, case.values, case.given, case.parameters)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from([0.02, 0.3, 0.6, 0.8]), st.booleans(), st.integers(0, 2))
 def test_mostly_forbidden_graphs(seed, share, planted, held):
     rng = np.random.default_rng(seed)
