@@ -72,6 +72,8 @@ class Shape(NamedTuple):
     "of each leaf, for reading its numbers in C order"
     hopeful: bool
     "no order was looked for where the first was hopeless"
+    widest: int
+    "entries of the largest table that is made in the place of a structure"
     places: Places
 
 
@@ -206,7 +208,7 @@ def _find_shape(union: Union, first: U8, hopeful: bool) -> Shape:
     tree = grow_tree(leaves, states, order, stage) if fits else None
     return Shape(
         leaves, tuple(found.sources), states, elimination, tree, found.table_size, soft, sample[head],
-        component[leaves.variable[leaves.start[:-1]]], found.chains, *leaf_loops(leaves, states), hopeful,
+        component[leaves.variable[leaves.start[:-1]]], found.chains, *leaf_loops(leaves, states), hopeful, found.widest,
         _find_places(compiled, runs, found.sources, found.chains),
     )  # fmt: skip
 
