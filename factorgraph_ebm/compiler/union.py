@@ -11,7 +11,7 @@ import copy
 import hashlib
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +66,8 @@ class Union:
 
     def __init__(self, samples: Sequence[Sample], groups: list[Group], *, rewrite: bool = True) -> None:
         cells = gather_cells(samples)
+        self.structure: Hashable = ()
+        "the same for unions of the same graphs, whatever is given of them"
         self.groups = groups
         self.declared_size = max((g.end for g in groups), default=0)
         self._pieces: list[Piece] = []
@@ -342,6 +344,7 @@ def compile_union(samples: Sequence[Sample], *, rewrite: bool = True) -> Union:
             _cache.move_to_end(key)
     if cached is None:
         union = Union(samples, groups, rewrite=rewrite)
+        union.structure = tuple(number for number, _, _ in of_sample), tuple(distinct)
         structure = copy.copy(union)
         structure.groups = []  # the cache keeps structure, not the numbers of whoever compiled it first
         with _lock:

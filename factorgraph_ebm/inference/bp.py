@@ -22,23 +22,17 @@ import numpy as np
 from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Messages, Numbers
 from factorgraph_ebm.compiler.layout import sizes, variable_chunks
 from factorgraph_ebm.compiler.schedules import sequential
-from factorgraph_ebm.errors import MethodError, did_you_mean
+from factorgraph_ebm.inference.bp_options import OPTIONS, check, refuse_singles
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.forests import Forests, joins_pairs
 from factorgraph_ebm.inference.forms import Differences, Odds, Weights, served
 from factorgraph_ebm.inference.kept import Kept, Part, copy_messages, rows_of
-from factorgraph_ebm.inference.method import Answer, Method, Problem, Status, check_limits
+from factorgraph_ebm.inference.method import Answer, Method, Problem, Status
 from factorgraph_ebm.inference.minimisers import count_minimisers
 from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.polish import improve
 from factorgraph_ebm.inference.progress import Progress
 from factorgraph_ebm.inference.singles import Singles, gaining
-
-SCHEDULES = ("sequential", "flooding", "residual")
-PRECISIONS = ("float64", "float32")
-OPTIONS = {
-    "schedule": "sequential", "damping": None, "tolerance": 1e-8, "max_iterations": None, "stop": None, "dtype": None,
-}  # fmt: skip
 
 
 def best(problem: Problem, **options: Any) -> Answer:
@@ -135,6 +129,7 @@ def best(problem: Problem, **options: Any) -> Answer:
 
 def marginals(problem: Problem, **options: Any) -> Answer:
     """Sum-product; at beta = inf min-sum, and then a count of the minimisers (forests) or the tied states (loops)."""
+    refuse_singles(options, "marginals")
     if problem.beta == np.inf:
         return _ground_states(problem, options)
     compiled = problem.compiled
@@ -274,26 +269,6 @@ def _ground_states(problem: Problem, options: Mapping[str, Any]) -> Answer:
         problem, passing.energies(), progress, statuses, marginals=probabilities, least_energy=least,
         log_count=np.where(compiled.sample_forest, count, np.nan), states=state, joint=joint,
     )  # fmt: skip
-
-
-def check(options: Mapping[str, Any]) -> None:
-    """Raise MethodError for a value that an option cannot have."""
-    schedule, damping, stop = options["schedule"], options["damping"], options["stop"]
-    if schedule not in SCHEDULES:
-        listed = ", ".join(repr(s) for s in SCHEDULES)
-        raise MethodError(f"schedule= is one of {listed}, not {schedule!r}.{did_you_mean(schedule, SCHEDULES)}")
-    if damping is not None and (not isinstance(damping, (int, float)) or not 0 <= damping < 1):
-        raise MethodError(f"damping= is the share of the old message that is kept, in [0, 1), not {damping!r}.")
-    precision = options["dtype"]
-    if precision is not None and precision not in PRECISIONS:
-        listed = ", ".join(repr(p) for p in PRECISIONS)
-        raise MethodError(
-            f"dtype= is the precision of the tables that are read, {listed} or None, not {precision!r}."
-            f"{did_you_mean(precision, PRECISIONS)}"
-        )
-    if stop not in (None, "feasible"):
-        raise MethodError(f'stop= is None or "feasible", not {stop!r}.')
-    check_limits(options)
 
 
 def _start(

@@ -57,6 +57,8 @@ class Problem(NamedTuple):
     "called with the number of iterations and the residual now and then"
     threads: int | None = None
     "at most so many; None: as many as pay"
+    alone: bool = False
+    "of a sum no marginals are read, nor messages: a method may leave them out"
 
     @property
     def compiled(self) -> Compiled:
