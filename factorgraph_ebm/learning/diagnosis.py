@@ -178,7 +178,7 @@ def _one_sample(
 
 def _on_plane(loss: Loss, plane: TwoAnswers, reach: Reachable, wide: float) -> _Found:
     least, most = reach.gaps
-    size = wide * 2.0 ** np.arange(-20.0, 0.25, 0.5)
+    size = wide * 2.0 ** np.arange(-20.0, 1.0)
     ends = [end for end in (least, most) if math.isfinite(end)]
     gaps = np.unique(np.clip(np.concatenate([-size, [0.0], size, ends]), max(least, -wide), min(most, wide)))
     losses, pushes, falls = _least_losses(plane, reach, gaps)
@@ -234,7 +234,7 @@ def _crossing(plane: TwoAnswers, reach: Reachable, gaps: F64, losses: F64, level
     """The least gap whose loss is at most `level`, by halving the interval of the grid in which it lies."""
     at = int(np.argmax(losses <= level))
     low, high = float(gaps[max(0, at - 1)]), float(gaps[at])
-    for _ in range(4):
+    for _ in range(3):
         finer = np.linspace(low, high, 17)
         at = int(np.argmax(_least_losses(plane, reach, finer)[0] <= level))
         low, high = float(finer[max(0, at - 1)]), float(finer[at])

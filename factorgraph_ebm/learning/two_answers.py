@@ -22,7 +22,7 @@ from factorgraph_ebm.learning.evaluate import evaluate, make_problem
 from factorgraph_ebm.learning.layout import layout_of
 from factorgraph_ebm.losses.loss import Loss
 
-POINTS = 256
+POINTS = 128
 "points that are asked about at once"
 
 
