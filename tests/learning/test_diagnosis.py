@@ -208,6 +208,18 @@ def test_a_chain_with_features_of_a_sample_is_looked_at_with_one():
         fg.diagnose("hinge", architecture)
 
 
+def test_a_grid_is_looked_at_whose_answers_are_approximate():
+    y = fg.output("y", shape=(6, 6), n_states=3)
+    pair = fg.Parameter("pair", shape=(3, 3))
+    grid = fg.FactorGraph([
+        fg.Table([y], energies=fg.Parameter("u", shape=(6, 6, 3))),
+        fg.Table([y[1:], y[:-1]], energies=pair),
+        fg.Table([y[:, 1:], y[:, :-1]], energies=pair),
+    ])  # fmt: skip
+    assert fg.diagnose("hinge", grid, inference="bp")[1:6] == (True, 1.0, 0.0, False, "the whole plane")
+    assert fg.diagnose("likelihood", grid, inference={"method": "bp", "damping": 0.3}).margin == INF
+
+
 def test_distances_to_a_prediction_cannot_all_be_low():
     found = fg.diagnose("energy", regression())
     assert found[1:5] == (True, 1.0, 0.0, False)
@@ -282,3 +294,32 @@ def test_the_parabola_was_to_be_expected():
     for loss in ("square_square", "likelihood", "hinge"):
         found = fg.diagnose(loss, parabola(0), SAMPLES[0])
         assert found.satisfied and not found.can_collapse
+
+
+def test_small_gaps_on_a_fine_grid_are_no_collapse():
+    """Neighbours among 64 states differ by 1 part in 3969, and yet every right answer is the best."""
+    states = np.arange(64.0)
+    y = fg.output("y", n_states=64)
+
+    def architecture(sample):
+        distance = (states - sample["x"]) ** 2
+        weight = fg.Parameter("weight", shape=1, initial=[-1.0])
+        return fg.FactorGraph([fg.Table([y], energies=fg.Linear(distance[:, None], weight))])
+
+    samples = [{"x": x} for x in (0, 17, 40, 63)]
+    model = fg.EnergyModel(architecture, loss="perceptron", optimizer="sgd")
+    model.fit(samples, [{"y": sample["x"]} for sample in samples], epochs=8)  # a warning would be an error
+    assert model.history[-1]["loss"] < model.history[0]["loss"]
+    assert model.history[-1]["gap"] < 1e-3 * model.history[-1]["spread"]
+
+
+def test_equal_energies_that_nothing_was_learned_from_are_no_collapse():
+    model = fg.EnergyModel(table(), loss="likelihood").fit(None, [{"y": 0}, {"y": 1}, {"y": 2}])
+    assert model.history == [] or abs(model.history[-1]["gap"]) < 1e-6
+
+
+def test_a_collapse_is_noticed_where_a_callback_stops_the_training():
+    model = fg.EnergyModel(parabola(0), loss="energy", optimizer="lbfgs")
+    with pytest.warns(CollapseWarning, match="collapsed"):
+        targets = [{"y": int(square)} for square in SQUARES]
+        model.fit(SAMPLES, targets, epochs=80, callbacks=[lambda row: row["loss"] < 1e-9])
