@@ -95,6 +95,8 @@ def train(problem: Problem, oracle: Oracle, optimizer: Optimizer, regularizer: R
     bar = _Bar(limit, len(history)) if how.progress else None
     reason = "the limit of updates"
     gap = _Gap(problem)
+    if limit - len(history) > 1:  # one update alone does not collapse, and should cost no more than it does
+        gap.begin(oracle.start)
     try:
         while len(history) < limit:
             if optimizer.finished(state):
@@ -137,7 +139,7 @@ def train(problem: Problem, oracle: Oracle, optimizer: Optimizer, regularizer: R
         if bar is not None:
             bar.close()
     w = optimizer.best(state) if best is None else best[1]
-    _warn_of_collapse(problem, history)
+    _warn_of_collapse(problem.loss.name, gap, history)
     return Trained(np.array(w), history, int(history[-1]["unconverged"]) if history else 0, reason)
 
 
@@ -222,6 +224,15 @@ class _Gap:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.batch: Batch | None = None
+        self.first_spread = 0.0
+        "of energies before the first update"
+        self.right = math.nan
+        "share of the samples whose right answer was the best, when last asked"
+
+    def begin(self, w: F64) -> None:
+        """Remember how far energies lie apart before anything is learned."""
+        spread = self.of(w)[1]
+        self.first_spread, self.right = (spread if spread == spread else 0.0), math.nan
 
     def of(self, w: F64) -> tuple[float, float]:
         """The mean of E_wrong - E_right over the samples that have a wrong answer, and the spread of energies; NaN."""
@@ -241,21 +252,29 @@ class _Gap:
         finite = asking.numbers.unary[np.isfinite(asking.numbers.unary)]
         stored = asking.numbers.store[np.isfinite(asking.numbers.store)]
         spread = max((float(np.ptp(each)) for each in (finite, stored) if each.size), default=0.0)
+        self.right = float(np.mean(right[there] < wrong[there]))
         return float(np.mean(wrong[there] - right[there])), spread
 
 
-def _warn_of_collapse(problem: Problem, history: Sequence[Row]) -> None:
-    """Say so where the loss has fallen while right and wrong answers have come to cost the same."""
-    followed = [row for row in history if "gap" in row and "loss" in row and row["gap"] == row["gap"]]
-    if len(followed) < 2:
+def _warn_of_collapse(name: str, gap: _Gap, history: Sequence[Row]) -> None:
+    """Say so where the loss has fallen while right and wrong answers have come to cost the same.
+
+    Either the gap is lost in the energies of now, and most right answers are not the best ones; or all energies have
+    become alike, and what is left of the gap is a matter of digits. A small gap that most samples have is none of
+    these: on a fine grid of states, neighbours differ by little.
+    """
+    watched = [row for row in history if "spread" in row and "loss" in row]
+    if not watched or not gap.right <= 1.0:
         return
-    first, last = followed[0], followed[-1]
-    small = abs(last["gap"]) <= COLLAPSED * max(last["spread"], abs(last["loss"]), 1e-300)
-    if small and last["loss"] < first["loss"]:
+    last, fell = watched[-1], watched[-1]["loss"] < history[0].get("loss", -math.inf)
+    lost = fell and abs(last["gap"]) <= COLLAPSED * last["spread"] and gap.right < 0.5
+    alike = gap.first_spread > 0.0 and max(abs(last["gap"]), last["spread"]) <= COLLAPSED * gap.first_spread
+    if lost or (alike and (fell or len(history) == 1)):
         warnings.warn(
-            f'the model has collapsed: loss "{problem.loss.name}" fell from {first["loss"]:.4g} to {last["loss"]:.4g}, '
-            f"but right and wrong answers differ by {last['gap']:.2g} only. Use a loss that pushes wrong answers up, "
-            "such as hinge or likelihood.",
+            f'the model has collapsed: loss "{name}" fell to {last["loss"]:.4g}, but right and wrong answers differ '
+            f"by {last['gap']:.2g} nats only, among energies that differed by {gap.first_spread:.2g} at first and by "
+            f"{last['spread']:.2g} now. Use a loss that pushes wrong answers up, such as hinge or likelihood; "
+            "fg.diagnose(loss, architecture) says why.",
             CollapseWarning,
             stacklevel=5,
         )
