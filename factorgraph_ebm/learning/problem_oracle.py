@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.errors import FactorError
 from factorgraph_ebm.graph.assignment import Given
 from factorgraph_ebm.learning.asking import Asking, loopy
 from factorgraph_ebm.learning.data import Data
@@ -17,6 +18,7 @@ from factorgraph_ebm.learning.evaluate import Problem, evaluate, make_problem
 from factorgraph_ebm.learning.optimizers.products import dot
 from factorgraph_ebm.learning.oracle import Evaluation, Oracle, Plane, shuffled
 from factorgraph_ebm.learning.points import right_states
+from factorgraph_ebm.learning.watching import refuse_numbers
 
 Told: TypeAlias = Callable[[F64, I64 | None, Evaluation], None]
 "is told of every evaluation: w, numbers of samples (None: all), what was found"
@@ -32,7 +34,11 @@ def make_oracle(problem: Problem, start: F64, seed: int, told: Told | None = Non
     draws = any(query.kind == "sample" for query in problem.loss.queries)
 
     def answer(w: F64, samples: I64 | None) -> Evaluation:
-        found = evaluate(problem, w, samples, update=_digest(w) if draws else 0)
+        try:
+            found = evaluate(problem, w, samples, update=_digest(w) if draws else 0)
+        except FactorError:
+            refuse_numbers(problem, w, samples)
+            raise
         if told is not None:
             told(w, samples, found)
         return found

@@ -27,6 +27,14 @@ from factorgraph_ebm.learning.watching import NO_GAP, Gap, Row, Watch, refuse_na
 FIGURES = ("loss", "objective", "gradient_norm")
 "of an optimiser that every row has, NaN where it does not know them"
 
+KINK = 1e-3
+"slope, relative to the objective, that is left only where a search along lines ended at a kink"
+
+
+def quiet() -> np.errstate:
+    """No warnings of numpy: what becomes inf or NaN is an error that says where."""
+    return np.errstate(over="ignore", invalid="ignore")
+
 
 class Settings(NamedTuple):
     """How to train, apart from the optimiser."""
@@ -91,8 +99,8 @@ def train(
         began = time.perf_counter() - (history[-1]["seconds"] if history else 0.0)
         bar = _Bar(limit, len(history)) if how.progress else None
         while (reason := _why_stop(state, history, best, optimizer, limit, stopped, how.patience)) is None:
-            watch.begin()
-            updated = optimizer.update(state, oracle, regularizer)
+            with quiet():
+                updated = optimizer.update(state, oracle, regularizer)
             w, done = optimizer.best(updated), len(history) + 1
             row: Row = {"update": float(done), **_figures(optimizer.report(updated))}
             refuse_nan(problem, watch, optimizer.best(state), w, row)
@@ -100,10 +108,13 @@ def train(
             for name in FIGURES:
                 row.setdefault(name, math.nan)
             last = done == limit or optimizer.finished(state)
-            row.update(gap.of(w) if last or done & (done - 1) == 0 else NO_GAP)
+            with quiet():
+                row.update(gap.of(w) if last or done & (done - 1) == 0 else NO_GAP)
             row["unconverged"], row["seconds"] = float(watch.unconverged), time.perf_counter() - began
+            watch.begin()
             if how.validation is not None:
-                row["validation"] = how.validation(w)
+                with quiet():
+                    row["validation"] = how.validation(w)
                 if row["validation"] < best.validation:
                     best = Best(w, row["validation"], done)
             row["update"] += how.earlier
@@ -113,8 +124,10 @@ def train(
             said = [callback(row) is True for callback in how.callbacks]  # each is told, whatever others say
             stopped = any(said)
             # One that stops is not written: whoever trains again from the checkpoint is stopped again.
-            if how.checkpoint is not None and not stopped and (done % how.every == 0 or last):
+            if not stopped and done % how.every == 0:
                 _write(how, state, history, best)
+        if not stopped and len(history) % how.every:
+            _write(how, state, history, best)
     except KeyboardInterrupt:
         reason = "interrupted"
         warnings.warn(
@@ -126,7 +139,7 @@ def train(
             bar.close()
     w = best.w if best.update or state is None else optimizer.best(state)
     _warn_of_inference(history)
-    _warn_of_kinks(problem, oracle, optimizer, history)
+    _warn_of_kinks(problem, oracle, optimizer, history, reason)
     warn_of_collapse(problem, history, stacklevel=5)
     assert reason is not None
     return Trained(np.array(w), history, reason)
@@ -174,7 +187,8 @@ def _begin(
 
 
 def _write(how: Settings, state: State, history: list[Row], best: Best) -> None:
-    assert how.checkpoint is not None
+    if how.checkpoint is None:
+        return
     told = [{name: float(value).hex() for name, value in row.items()} for row in history]
     write_checkpoint(how.checkpoint, (state, best), {"fingerprint": how.fingerprint, "history": told})
 
@@ -190,9 +204,14 @@ def _warn_of_inference(history: Sequence[Row]) -> None:
         )
 
 
-def _warn_of_kinks(problem: Problem, oracle: Oracle, optimizer: Optimizer, history: Sequence[Row]) -> None:
+def _warn_of_kinks(
+    problem: Problem, oracle: Oracle, optimizer: Optimizer, history: Sequence[Row], reason: str | None
+) -> None:
     """Say so where a search along lines ended at a kink: no step goes down there, though the least may be far away."""
-    if "objective" in optimizer.needs and "smooth" not in oracle.traits and history and history[-1].get("step") == 0.0:
+    searches = "objective" in optimizer.needs and "smooth" not in oracle.traits
+    if not (searches and history and reason == "finished"):
+        return
+    if history[-1]["gradient_norm"] > KINK * max(1.0, abs(history[-1]["objective"])):
         warnings.warn(
             f'optimizer "{optimizer.name}" found no step that decreases loss "{problem.loss.name}", which has kinks: '
             'it may be far from its least value. Write optimizer="sgd".',

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64
-from factorgraph_ebm.errors import CollapseWarning, MethodError
+from factorgraph_ebm.errors import CollapseWarning, FactorError, MethodError
 from factorgraph_ebm.inference.conditionals import conditional_energies
 from factorgraph_ebm.learning.asking import Asking
 from factorgraph_ebm.learning.batch import Batch
@@ -33,6 +33,8 @@ COLLAPSED = 1e-3
 "size of the gaps over the spread of energies below which a model tells answers apart no more"
 BOTTOMLESS = -1e12
 "an objective below which, of a loss without a lower bound, has none either"
+
+ADVICE = "Lower the learning rate, or bound what grows without end (bounds=, regularizer=l2(strength))."
 
 
 class Watch:
@@ -78,7 +80,6 @@ def refuse_nan(problem: Problem, watch: Watch, before: F64, w: F64, row: Row) ->
     update = int(row["update"])
     figures = {name: row[name] for name in ("loss", "objective", "gradient_norm") if name in row}
     lost = watch.bad is not None and "loss" not in figures
-    advice = "Lower the learning rate, or bound what grows without end (bounds=, regularizer=l2(strength))."
     if np.isfinite(w).all() and all(map(math.isfinite, figures.values())) and not lost:
         if problem.loss.lower_bound == -math.inf and figures.get("objective", 0.0) < BOTTOMLESS:
             raise MethodError(
@@ -95,8 +96,26 @@ def refuse_nan(problem: Problem, watch: Watch, before: F64, w: F64, row: Row) ->
     at, sample, loss = watch.bad or _worst(problem, before)
     raise MethodError(
         f"{what} in update {update}: the loss of sample {sample} was {loss:.4g}, and of its energies those of factor "
-        f"{_largest_factor(problem, at, sample)} are largest. {advice}"
+        f"{_largest_factor(problem, at, sample)} are largest. {ADVICE}"
     )
+
+
+def refuse_numbers(problem: Problem, w: F64, samples: I64 | None) -> None:
+    """Raise MethodError, which names sample and factor, where parameters make an energy NaN or -inf."""
+    everyone = np.arange(len(problem.data.graphs)) if samples is None else samples
+    for i in everyone.tolist():
+        graph, values = problem.data.graphs[i], {**problem.layout.values(w), **problem.data.given[i].reals}
+        for key, factor in zip(graph.keys, graph.factors):
+            for slot in factor.slots:
+                with np.errstate(all="ignore"):
+                    numbers = slot.source.evaluate(values)
+                bad = ~(numbers > -np.inf)
+                if bad.any():
+                    names = ", ".join(f'"{p.name}"' for p in slot.source.parameters) or "none"
+                    raise MethodError(
+                        f'sample {i}: an energy of factor "{key}" became {numbers[bad][0]} in training (its '
+                        f"parameters: {names}). {ADVICE}"
+                    )
 
 
 def _worst(problem: Problem, w: F64) -> tuple[F64, int, float]:
@@ -144,7 +163,11 @@ class Gap:
             n = len(problem.data.graphs)
             self.batch = Batch(problem.data, np.unique(np.linspace(0, n - 1, min(n, WATCHED)).astype(np.int64)))
         how = problem.inference._replace(latent_beta=math.inf)
-        asking = Asking(self.batch, problem.layout.values(w), how)
+        try:
+            asking = Asking(self.batch, problem.layout.values(w), how)
+        except FactorError:
+            refuse_numbers(problem, w, None)
+            raise
         try:
             right = right_states(asking).energy
             wrong = _nearby(asking) if self.nearby else ask(asking, Query("wrong")).value
@@ -185,7 +208,7 @@ def warn_of_collapse(problem: Problem, history: Sequence[Row], *, stacklevel: in
         return
     first, last = followed[0], followed[-1]
     small = last["gap_size"] <= COLLAPSED * max(last["spread"], abs(last["loss"]), 1e-300)
-    if small and last["loss"] < first["loss"]:
+    if small and last["loss"] < first["loss"] - COLLAPSED * abs(first["loss"]):
         warnings.warn(
             f'the model has collapsed: loss "{problem.loss.name}" fell from {first["loss"]:.4g} to {last["loss"]:.4g}, '
             f"but right and wrong answers differ by {last['gap_size']:.2g} only. Use a loss that pushes wrong answers "
