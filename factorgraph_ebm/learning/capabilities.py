@@ -77,7 +77,7 @@ def refusals(optimizer: Optimizer, oracle: Oracle, regularizer: Regularizer) -> 
 def _not_l2(regularizer: Regularizer) -> str | None:
     if regularizer.l2 is None:
         none = regularizer.gradient is None and regularizer.prox is None
-        return "there is none" if none else "this one has other parts. For those use lbfgs() or sgd(average=True)"
+        return f"there is none. Write it, or use {_ANY}" if none else "this one has other parts. For those use lbfgs() or sgd(average=True)"
     zeros = int(np.sum(~(regularizer.l2 > 0.0)))
     if zeros:
         return f"{zeros:,} of {len(regularizer.l2):,} entries have strength 0. Give them a small one, or use {_ANY}"

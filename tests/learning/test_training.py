@@ -1,4 +1,4 @@
-"""The loop that trains: checkpoints of killed runs, interrupts, losses that are no numbers, what is told and warned of."""
+"""The loop that trains: checkpoints of killed runs, interrupts, losses that are no numbers, what is told."""
 
 import _thread
 import os
@@ -207,7 +207,8 @@ def test_a_loss_that_is_nan_from_the_start_names_its_sample(optimizer):
 
     def with_latent(sample):
         z = fg.latent("z", n_states=2)
-        return fg.FactorGraph([*architecture(sample).factors, fg.Table([z], energies=fg.Parameter("hidden", initial=[0.0, 1.0], shape=2))])
+        hidden = fg.Parameter("hidden", shape=2, initial=[0.0, 1.0])
+        return fg.FactorGraph([*architecture(sample).factors, fg.Table([z], energies=hidden)])
 
     used = with_latent if optimizer == "cccp" else architecture
     broken = fg.EnergyModel(used, loss=fg.losses.custom(log_ratio), optimizer=optimizer)
