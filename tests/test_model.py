@@ -389,7 +389,8 @@ def saved():
 
 HEADER = {
     "kind": "model of factorgraph_ebm", "version": 1, "parameters": {"emission": "a0"},
-    "history": [{"update": "0x1p0"}], "loss": "likelihood", "latent": "minimize", "beta": "0x1p0", "inference": {"method": "auto"},
+    "history": [{"update": "0x1p0"}], "loss": "likelihood", "latent": "minimize", "beta": "0x1p0",
+    "inference": {"method": "auto"},
 }  # fmt: skip
 
 
