@@ -20,8 +20,8 @@ from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.errors import EvidenceError, MethodError, ParameterError
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.learning.asking import Inference
-from factorgraph_ebm.learning.choices import check_choices, check_inference, choose_optimizer
-from factorgraph_ebm.learning.data import Architecture, Data, Dicts, given_of, graph_of, read_data
+from factorgraph_ebm.learning.choices import check_choices, check_inference, choose_optimizer, read_inference
+from factorgraph_ebm.learning.data import Architecture, Dicts, given_of, graph_of, read_data
 from factorgraph_ebm.learning.evaluate import make_problem
 from factorgraph_ebm.learning.layout import Layout, layout_of
 from factorgraph_ebm.learning.model_file import read_model, write_model
@@ -40,6 +40,7 @@ from factorgraph_ebm.learning.preparing import (
 )
 from factorgraph_ebm.learning.problem_oracle import make_oracle
 from factorgraph_ebm.learning.regularizers import Specification, bind_regularizer
+from factorgraph_ebm.learning.scoring import share_right
 from factorgraph_ebm.learning.training import Settings, train
 from factorgraph_ebm.learning.watching import Row, Watch
 from factorgraph_ebm.losses import Loss, as_loss, check_beta
@@ -114,7 +115,7 @@ class EnergyModel:
         self.loss = as_loss(loss)
         self.optimizer = None if optimizer is None else as_optimizer(optimizer)
         self.regularizer = regularizer
-        self.inference: dict[str, Any] = {"method": inference} if isinstance(inference, str) else dict(inference)
+        self.inference = read_inference(inference)
         self.latent = latent
         self.beta = read_beta(beta)
         self.parameters: dict[str, F64] = {}
@@ -310,28 +311,9 @@ class EnergyModel:
     def _score(self, samples: Dicts, targets: Dicts, values: Mapping[str, F64] | None) -> float:
         read_pairs(samples, targets)
         data = read_data(self.architecture, samples, targets)
-        graphs = data.graphs
-        given = [{}] * len(graphs) if samples is None else [given_of(g, s) for g, s in zip(graphs, samples)]
-        alike: dict[tuple[str, ...] | None, list[int]] = {}
-        for i in range(len(graphs)):
-            alike.setdefault(_asked(data, i), []).append(i)
-        right = total = 0
+        given = [{}] * len(data.graphs) if samples is None else [given_of(g, s) for g, s in zip(data.graphs, samples)]
         how = {"latent": self.latent, "beta": self.beta, **self.inference}
-        for asked, chosen in alike.items():
-            some = [graphs[i] for i in chosen]
-            parameters = self._values(some, values)
-            guesses = minimize(some, [given[i] for i in chosen], asked=asked, parameters=parameters, **how)
-            for i, guess in zip(chosen, guesses):
-                labelled = data.labelled(i)
-                for name, offset in graphs[i].cell_offset.items():
-                    here = slice(offset, offset + graphs[i][name].size)
-                    if labelled[here].any():
-                        said = guess.indices[name].reshape(-1)
-                        right += int(np.count_nonzero((said == data.targets[i].states[here]) & labelled[here]))
-                        total += int(np.count_nonzero(labelled[here]))
-        if not total:
-            raise EvidenceError("targets have no labels to compare with.")
-        return right / total
+        return share_right(data, given, self._values(data.graphs, values), how)
 
     def _ask(self, verb: Callable[..., Any], sample: Any, keywords: dict[str, Any]) -> Any:
         is_list = isinstance(sample, (list, tuple))
@@ -401,13 +383,3 @@ class EnergyModel:
     def __repr__(self) -> str:
         fitted = f"{len(self.parameters)} parameters" if self.parameters else "not fitted"
         return f"<EnergyModel: loss {self.loss.name}, {fitted}>"
-
-
-def _asked(data: Data, i: int) -> tuple[str, ...] | None:
-    """What the best guess of sample i is asked: outputs, and what is observed but has a label here; None: as usual."""
-    graph, labelled = data.graphs[i], data.labelled(i)
-    observed = [
-        name for name, offset in graph.cell_offset.items()
-        if graph[name].role == "observed" and labelled[offset : offset + graph[name].size].any()
-    ]  # fmt: skip
-    return (*observed, *(name for name, v in graph.variables.items() if v.role == "output")) if observed else None

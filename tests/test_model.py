@@ -54,6 +54,7 @@ def test_a_loss_and_an_optimizer_are_words_or_calls():
         ({"inference": "bpp"}, 'Did you mean "bp"'),
         ({"inference": {"method": "bp", "dampening": 0.3}}, "no option"),
         ({"inference": {"method": "bp", "damping": 3.0}}, "damping"),
+        ({"inference": 3}, "inference= is the name of a method"),
         ({"regularizer": 0.1}, r"l2\(\.\.\.\)"),
         ({"regularizer": [fg.l2(0.1), "l1"]}, r"l2\(\.\.\.\)"),
     ],

@@ -42,6 +42,17 @@ def abilities(method: Method) -> frozenset[str]:
     return frozenset(name for name, function in able.items() if function is not None)
 
 
+def read_inference(inference: Any) -> dict[str, Any]:
+    """The options of a verb from the name of a method, or from such options. Raises MethodError."""
+    if isinstance(inference, str):
+        return {"method": inference}
+    if not isinstance(inference, Mapping) or not isinstance(inference.get("method", ""), str):
+        raise MethodError(
+            f'inference= is the name of a method, or options such as dict(method="bp", damping=0.3), not {inference!r}.'
+        )
+    return dict(inference)
+
+
 def check_inference(loss: Loss, method: str, options: Mapping[str, Any]) -> None:
     """Raise MethodError for an unknown method or option, or a method that cannot answer what a loss asks."""
     check_options(method, options)

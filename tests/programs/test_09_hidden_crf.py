@@ -60,10 +60,11 @@ def test_hidden_crf(latent):
 
 def test_cccp_finds_places_as_well():
     rng = np.random.default_rng(4)
-    samples, targets, places = draw(24, rng)
-    inside = fg.optimizers.cccp(fg.optimizers.bcfw(), inner_updates=10)
+    samples, targets, places = draw(16, rng)
+    inside = fg.optimizers.cccp(fg.optimizers.bcfw(), inner_updates=6)
     model = fg.EnergyModel(architecture, loss="hinge", optimizer=inside, regularizer=fg.l2(1e-3)).fit(samples, targets)
     assert model.score(samples, targets) > 0.9  # a local optimum: the first places are guesses
     bounds = [row["objective"] for row in model.history]
     assert all(after <= before for before, after in zip(bounds, bounds[1:]))
-    assert np.mean([guess["z"] == place for guess, place in zip(model.best_guess(samples), places)]) > 0.6  # a ninth by chance
+    found = [int(guess["z"]) for guess in model.best_guess(samples)]
+    assert np.mean(np.array(found) == places) > 0.6  # a ninth by chance

@@ -79,10 +79,15 @@ def test_learned_with_skip_edges_by_messages(rng):
     assert model.history[-1]["unconverged"] == 0.0
     assert model.parameters["skip"] > 0.0 and model.parameters["skip"].shape == ()
     assert model.score(sentences, targets) > 0.6  # a ninth by chance: words are seen by their repetitions alone
-    # Messages are near what is exact, which the default finds.
+    # Messages on loops are not exact, but what was learned by them is likely by the default, which is.
     exact = fg.EnergyModel(of_sample, loss="likelihood", regularizer=fg.l2(1e-2)).fit(sentences, targets, epochs=12)
-    assert model.history[-1]["loss"] == pytest.approx(exact.history[-1]["loss"], rel=0.2)
-    assert exact.distribution({"words": "abca"}).exact
+    graphs = [of_sample(sample) for sample in sentences]
+    beliefs = fg.marginals(graphs, parameters=model.parameters)
+    assert all(belief.exact for belief in beliefs)
+    values = zip(fg.energy(graphs, targets, parameters=model.parameters), beliefs)
+    likelihood = np.mean([energy + belief.log_partition for energy, belief in values])
+    guessing = np.mean([len(sample["words"]) for sample in sentences]) * np.log(K)
+    assert exact.history[-1]["loss"] < likelihood < 0.3 * guessing
 
 
 def test_tables_picked_by_kind_are_learned_by_reference(rng):
