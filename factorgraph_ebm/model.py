@@ -154,7 +154,7 @@ class EnergyModel:
         targets : list of dicts: the right answers. What is missing (None, -1, masked, no key) is latent
         weights : (n,) of samples, at least 0; None: 1
         validation : (samples, targets), or the share of the samples to set aside; the parameters with the best loss on
-            these are kept (the best `score`, where the loss has no value to compare)
+            these are kept (the best `score`, where the loss has no lower bound, or is no objective)
         patience : stop after so many updates without a better validation; needs one
         epochs : at most so many updates: epochs of sgd and its like, iterations of lbfgs
         callbacks : functions that are told each row of `history`; one that returns True stops the training

@@ -45,11 +45,13 @@ RUNS = {
 SCRIPT = """
 import os, signal, sys
 import test_training
+for run in test_training.RUNS.values():  # kernels are loaded once, for all children
+    run()[0].fit(test_training.SAMPLES, test_training.TARGETS, epochs=1)
 def die(row):
     if row["update"] == test_training.DIED:
         os.kill(os.getpid(), signal.SIGKILL)
 for name, run in test_training.RUNS.items():
-    child = os.fork()  # before any thread is there
+    child = os.fork()
     if child == 0:
         model, how = run()
         path = os.path.join(sys.argv[1], name + ".npz")
@@ -186,6 +188,16 @@ def test_an_interrupt_keeps_the_best_by_validation():
     assert bits(interrupted) == bits(model("perceptron", **choices).fit(SAMPLES, TARGETS, epochs=best))
 
 
+def test_an_interrupt_before_the_first_update_keeps_what_was_initial():
+    def init(oracle, regularizer):
+        raise KeyboardInterrupt
+
+    slow = model(optimizer=fg.optimizers.sgd()._replace(init=init))
+    with pytest.warns(fg.ConvergenceWarning, match="interrupted after 0 updates"):
+        slow.fit(SAMPLES, TARGETS)
+    assert slow.history == [] and not slow.parameters["emission"].any()
+
+
 # What is no number.
 
 
@@ -279,6 +291,16 @@ def test_samples_that_did_not_converge_are_counted_and_said_once(loss, optimizer
     assert counts == [6.0] * 3 if loss == "likelihood" else all(0 < count <= 6 for count in counts)
     exact = fg.EnergyModel(loop, loss=loss, optimizer=optimizer).fit(LOOPS, STATES, epochs=3)
     assert [row["unconverged"] for row in exact.history] == [0.0] * 3
+
+
+def test_samples_are_counted_where_latents_are_held():
+    """CCCP asks a problem of its own in each round, with an optimiser inside: it is counted with the rest."""
+    short = {"method": "bp", "max_iterations": 1, "tolerance": 0.0}
+    holes = [{"y": np.where([True, True, False, True], each["y"], -1)} for each in STATES]
+    held = fg.EnergyModel(loop, loss="likelihood", optimizer="cccp", inference=short, regularizer=fg.l2(0.1))
+    with pytest.warns(fg.ConvergenceWarning, match="did not converge for 6 samples"):
+        held.fit(LOOPS, holes, epochs=2)
+    assert [row["unconverged"] for row in held.history] == [6.0] * len(held.history)
 
 
 # What is told.
