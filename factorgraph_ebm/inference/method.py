@@ -188,6 +188,8 @@ class Method(NamedTuple):
     which every assignment is forbidden. A method that cannot for size raises MethodError before it draws"""
     draws_exactly: bool = True
     "False: draws are neither independent nor exact, and `auto` does not ask for them"
+    min_marginals: bool = True
+    "its `best` tells min-marginals, by messages or by `Answer.excess`"
     k_best: Callable[..., Ranked] | None = None
     "(problem, k, asked, **options): the k best by what is asked, (V,) bool, exact; MethodError as above"
 
