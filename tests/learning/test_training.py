@@ -298,7 +298,7 @@ def test_collapse_is_said_where_all_answers_come_to_cost_the_same():
     collapsing = fg.Parameter("w", shape=3, initial=[1.0, 2.0, 3.0], bounds=(0.0, np.inf))
     graph = fg.FactorGraph([fg.Table([fg.output("y", n_states=3)], energies=collapsing)])
     targets = [{"y": k} for k in (0, 1, 2, 2)]
-    with pytest.warns(fg.CollapseWarning, match='"energy" fell from .* to 0.*hinge') as caught:
+    with pytest.warns(fg.CollapseWarning, match='"energy" fell to 0.*hinge') as caught:
         fg.EnergyModel(graph, loss="energy").fit(None, targets)
     assert caught[0].filename == __file__
     # Answers that are as often above the right one as below it are no collapse.
