@@ -216,7 +216,11 @@ class Union:
             entry = entries_of(part.states, c.place, c.strides)
         else:
             entry = np.array(remaining.entry, np.int64)
-        return Fold(to_unary, target, source, entry, given, c.given_strides, table)
+        plain = (
+            not len(given) and len(entry) <= len(table.index) and np.array_equal(table.index[entry], np.arange(len(entry)))
+            and bool(np.all(table.coefficient[entry] == 1.0)) and not table.constant[entry].any()
+        )  # fmt: skip
+        return Fold(to_unary, target, source, entry, given, c.given_strides, table, plain=plain)
 
     def bind(self, values: Sequence[Values], states: I64) -> Numbers:
         """The numbers of this union.
@@ -270,16 +274,20 @@ class Union:
         declared = store[: self.declared_size]
         if not len(declared):
             return
-        largest = _largest(declared)
-        n = sum(g.size * len(g.samples) for g in self.groups)
-        if largest * n * self._reach <= LARGEST_ENERGY:
+        if self.fits(largest_finite(declared)):
             return
+        n = sum(g.size * len(g.samples) for g in self.groups)
         for i, group in enumerate(self.groups):
             numbers = store[group.store : group.end]
             reach = max((self._reach_of(p) for p in self._pieces if p.group == i), default=1.0)
-            largest = reach * _largest(numbers)
+            largest = reach * largest_finite(numbers)
             if largest * n > LARGEST_ENERGY:
                 group.factor.refuse_magnitude(largest)
+
+    def fits(self, largest: float) -> bool:
+        """Whether sums of energies made of numbers of up to this magnitude cannot overflow."""
+        n = sum(g.size * len(g.samples) for g in self.groups)
+        return largest * n * self._reach <= LARGEST_ENERGY
 
     def _reach_of(self, piece: Piece) -> float:
         """The largest factor by which a number enters an energy of these factors."""
@@ -307,7 +315,7 @@ class Union:
         return rows if members is None else members[rows]
 
 
-def _largest(numbers: F64) -> float:
+def largest_finite(numbers: F64) -> float:
     """The largest magnitude of those that are finite; none is NaN or -inf."""
     if numbers.size and np.isfinite(high := float(numbers.max())):
         return max(-float(numbers.min()), high)
