@@ -56,7 +56,7 @@ class Direct:
 
     @property
     def _width(self) -> int:
-        return self.weights.size // max(1, self.matrix.shape[1])
+        return self.weights.size // max(1, int(self.matrix.shape[1]))
 
     @functools.cached_property
     def _rows(self) -> SparseRows:
