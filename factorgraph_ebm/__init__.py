@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from factorgraph_ebm.errors import (
+    CollapseWarning,
     ConvergenceWarning,
     EvidenceError,
     FactorError,
@@ -43,11 +44,15 @@ from factorgraph_ebm.factors import (
 from factorgraph_ebm.graph import Computed, FactorGraph, Linear, Parameter, Variable, latent, observed, output, union
 
 if TYPE_CHECKING:
+    from factorgraph_ebm import losses
     from factorgraph_ebm.answers.belief import MarginalsResult
     from factorgraph_ebm.answers.ranked import RankedResult
     from factorgraph_ebm.answers.result import MinimizeResult, Status
     from factorgraph_ebm.formats import read, read_evidence, write
     from factorgraph_ebm.interop import from_networkx, to_networkx
+    from factorgraph_ebm.learning import optimizers
+    from factorgraph_ebm.learning.regularizers import elastic_net, group, l1, l2
+    from factorgraph_ebm.model import EnergyModel
     from factorgraph_ebm.questions.diverse import diverse
     from factorgraph_ebm.questions.energy import energy, factor_energies
     from factorgraph_ebm.questions.k_best import k_best
@@ -61,15 +66,20 @@ if TYPE_CHECKING:
 
 # Loaded on first use: these need numba, scipy.sparse or networkx, which take longer to import than all the rest.
 _LAZY = {
+    "EnergyModel": "model",
     "MarginalsResult": "answers.belief",
     "MinimizeResult": "answers.result",
     "RankedResult": "answers.ranked",
     "Status": "answers.result",
     "diverse": "questions.diverse",
+    "elastic_net": "learning.regularizers",
     "energy": "questions.energy",
     "factor_energies": "questions.energy",
     "from_networkx": "interop",
+    "group": "learning.regularizers",
     "k_best": "questions.k_best",
+    "l1": "learning.regularizers",
+    "l2": "learning.regularizers",
     "log_partition": "questions.marginals",
     "marginals": "questions.marginals",
     "min_marginals": "questions.min_marginals",
@@ -83,6 +93,7 @@ _LAZY = {
     "to_networkx": "interop",
     "write": "formats",
 }
+_MODULES = {"losses": "losses", "optimizers": "learning.optimizers"}
 
 __all__ = [
     "AllDifferent",
@@ -90,8 +101,10 @@ __all__ = [
     "AtLeastOne",
     "AtMostOne",
     "Cardinality",
+    "CollapseWarning",
     "Computed",
     "ConvergenceWarning",
+    "EnergyModel",
     "EvidenceError",
     "ExactlyOne",
     "FactorError",
@@ -123,16 +136,22 @@ __all__ = [
     "VariableError",
     "WidthTooLargeError",
     "diverse",
+    "elastic_net",
     "energy",
     "factor_energies",
     "from_networkx",
+    "group",
     "k_best",
+    "l1",
+    "l2",
     "latent",
     "log_partition",
+    "losses",
     "marginals",
     "min_marginals",
     "minimize",
     "observed",
+    "optimizers",
     "output",
     "plan",
     "rank",
@@ -147,12 +166,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name in _MODULES:
+        value = importlib.import_module(f".{_MODULES[name]}", __name__)
+    elif name in _LAZY:
+        value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *_MODULES})

@@ -12,6 +12,7 @@
     `-- InfeasibleError       every assignment is forbidden
 
     ConvergenceWarning (UserWarning)
+    CollapseWarning (UserWarning)
 
 Every message says what was wrong, where (variable, cell, factor key), and what to write instead.
 """
@@ -62,6 +63,10 @@ class InfeasibleError(FactorGraphError):
 
 class ConvergenceWarning(UserWarning):
     """An iterative method stopped before it converged."""
+
+
+class CollapseWarning(UserWarning):
+    """A model learned to give right and wrong answers the same energy."""
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

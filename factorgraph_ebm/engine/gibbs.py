@@ -76,18 +76,19 @@ def uniform(key, cell, sweep):  # type: ignore[no-untyped-def]
     return ((a >> U64(5)) * U64(1 << 26) + (b >> U64(6))) * ONE_OF_TWO
 
 
-@kernel(NOTHING, *READ, *GRAPH, READ_U8, F8, F8, F8, I8, REAL, INTEGER, INTEGER, INTEGER)
+@kernel(NOTHING, *READ, *GRAPH, READ_U8, F8, F8, F8, I8, REAL, INTEGER, INTEGER, INTEGER, INTEGER, INTEGER)
 def sweep_variables(  # type: ignore[no-untyped-def]
     kernels, run_kernel, run_stride, run_map, stride, index, coefficient, constant,
     unary, start, slot_start, slot_message, run_field, run_field_start, factor_number, constants, store, scope,
-    variable_sample, cell, key, to_factor, out, scratch, state, beta, first, low, high,
+    variable_sample, cell, key, to_factor, out, scratch, state, beta, first, begin, count, low, high,
 ):  # fmt: skip
-    """Draw `state` (V,) anew at the positions low to high: position p is variable p % V in sweep first + p // V.
+    """Draw `state` (V,) anew at the positions low to high of sweeps over `count` variables from `begin` on.
+
+    Position p is variable begin + p % count in sweep first + p // count.
 
     `key` (N,) of each sample. `to_factor` holds the states clamped (0 at the state, +inf elsewhere) where a run has a
     kernel. A variable all of whose states are forbidden by what surrounds it stays as it is.
     """
-    n_variables = len(start) - 1
     runs = len(run_field_start) - 1
     clamps = len(to_factor) > 0
     kernels, run_kernel, run_stride, run_map = (
@@ -113,8 +114,8 @@ def sweep_variables(  # type: ignore[no-untyped-def]
     at, slot, arity, asked, mapped, shared, place = 0, 0, 0, -1, -1, -1, 0
     n, step, rows, own = U64(0), U64(0), U64(0), U64(0)
     for p in range(low, high):
-        sweep = p // n_variables
-        v = U64(p - sweep * n_variables)
+        sweep = p // count
+        v = U64(begin + p - sweep * count)
         w = start[v]
         k = start[v + one] - w
         if k < U64(2):

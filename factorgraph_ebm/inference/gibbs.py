@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,8 +69,9 @@ def sample_keys(seed: int, update: int, samples: I64) -> U64:
 
 
 def gibbs_sweeps(
-    union: Union, numbers: Numbers, state: I64, beta: float, sweeps: int, key: U64, *, first: int = 0
-) -> I64:
+    union: Union, numbers: Numbers, state: I64, beta: float, sweeps: int, key: U64, *, first: int = 0,
+    threads: int | None = None,
+) -> I64:  # fmt: skip
     """States after systematic sweeps over all variables of every sample, (V,); `state` stays as it is.
 
     A sample's draws depend on its numbers, its key and the numbers of the sweeps alone: neither on the other samples of
@@ -83,6 +84,7 @@ def gibbs_sweeps(
     sweeps : how many, 0 or more
     key : (N,) of each sample, as from `sample_keys`
     first : number of the first sweep: how many were made under these keys before
+    threads : that share the samples; None: as many as pay
 
     Raises
     ------
@@ -90,6 +92,18 @@ def gibbs_sweeps(
 
     An allowed assignment stays allowed. From a forbidden one, a variable moves to a state that nothing forbids where it
     has one, and else stays.
+
+    Examples
+    --------
+    >>> import factorgraph_ebm as fg
+    >>> from factorgraph_ebm.compiler.parts import Sample
+    >>> from factorgraph_ebm.compiler.union import compile_union
+    >>> x = fg.output("x", shape=1000, n_states=2)
+    >>> union = compile_union([Sample(fg.FactorGraph([fg.Table([x], [0.0, 1.0])]), None)])
+    >>> numbers, state = union.bind([{}], np.zeros(1000, np.int64)), np.zeros(1001, np.int64)
+    >>> drawn = gibbs_sweeps(union, numbers, state, 1.0, 1, sample_keys(0, 0, np.arange(1)))
+    >>> round(drawn[union.compiled.cell_variable].mean(), 1), round(1 / (1 + np.e), 1)
+    (np.float64(0.3), 0.3)
     """
     if not beta >= 0.0:
         raise MethodError(f"beta= is an inverse temperature, 0 to inf, not {beta!r}.")
@@ -101,8 +115,40 @@ def gibbs_sweeps(
     if len(key) != union.n_samples:
         raise MethodError(f"key= has one integer for each of {union.n_samples:,} samples, not {len(key):,}.")
     chain = Chain(Sweeps(union, numbers), state, key, first)
-    chain.advance(float(beta), sweeps)
+    _share(
+        lambda low, high, is_stopped: chain.run(float(beta), sweeps, is_stopped, low, high),
+        _parts(union, _threads(threads, sweeps * len(union.compiled.slot_message))),
+    )
     return chain.state
+
+
+def _share(work: Callable[[int, int, Callable[[], bool]], None], parts: Sequence[tuple[int, int]]) -> None:
+    """Let as many threads as there are parts do their part. Where one is interrupted, the others leave as well."""
+    stopped = threading.Event()
+
+    def guarded(thread: int) -> float:
+        try:
+            work(*parts[thread], stopped.is_set)
+        except BaseException:
+            stopped.set()
+            raise
+        return 0.0
+
+    together(guarded, len(parts))
+
+
+def _threads(most: int | None, visits: int) -> int:
+    """How many threads to use: those that are allowed, where what they share takes longer than to start them."""
+    return most or (processors() if visits > WORTH else 1)
+
+
+def _parts(union: Union, threads: int) -> list[tuple[int, int]]:
+    """Ranges of variables, cut between samples into about equal work."""
+    chunk_start = union.compiled.chunk_variable_start.astype(np.int64)
+    work = chunk_start + union.compiled.variable_slot_start.astype(np.int64)[chunk_start]
+    cuts = np.searchsorted(work, np.linspace(0, work[-1], threads + 1)[1:-1])
+    ends = np.unique([0, *chunk_start[cuts], chunk_start[-1]]).tolist()
+    return list(zip(ends, ends[1:])) or [(0, 0)]
 
 
 class Sweeps:
@@ -160,22 +206,29 @@ class Chain:
         self.key = np.ascontiguousarray(key, np.uint64)
         self.done = first
         self._to_factor = clamped(sweeps.compiled, self.state) if sweeps.clamps else np.zeros(0)
-        self._out, self._scratch = (np.zeros(size) for size in sweeps.room)
 
     def advance(self, beta: float, sweeps: int, is_stopped: Callable[[], bool] = lambda: False) -> None:
-        """Make some sweeps, in compiled calls of a twentieth of a second: between them Python hears of Ctrl-C."""
+        """Make some sweeps, the next after those that were made."""
+        self.run(beta, sweeps, is_stopped, 0, len(self.state))
+        self.done += sweeps
+
+    def run(self, beta: float, sweeps: int, is_stopped: Callable[[], bool], first: int, stop: int) -> None:
+        """The part of them that is over the variables first to stop, which are those of whole samples.
+
+        Compiled calls take a twentieth of a second: between them Python hears of Ctrl-C.
+        """
         _ = sweep_variables.compiled  # before the clock runs: compiling would look like slow variables
-        stop, low, count = sweeps * len(self.state), 0, 64
-        while low < stop and not is_stopped():
-            high = min(low + count, stop)
+        out, scratch = (np.zeros(size) for size in self.sweeps.room)
+        end, low, count = sweeps * (stop - first), 0, 64
+        while low < end and not is_stopped():
+            high = min(low + count, end)
             began = time.perf_counter()
             sweep_variables(
-                *self.sweeps.arguments, self.key, self._to_factor, self._out, self._scratch, self.state, beta,
-                self.done, low, high,
+                *self.sweeps.arguments, self.key, self._to_factor, out, scratch, self.state, beta, self.done, first,
+                stop - first, low, high,
             )  # fmt: skip
             count = paced(count, time.perf_counter() - began)
             low = high
-        self.done += sweeps
 
 
 def sample(problem: Problem, n: int, rng: np.random.Generator, *, burn_in: int, thin: int, chains: int) -> I64:
@@ -199,32 +252,19 @@ def sample(problem: Problem, n: int, rng: np.random.Generator, *, burn_in: int, 
     seed = int(rng.integers(1 << 63))
     samples = np.arange(problem.union.n_samples)
     begun = [Chain(sweeps, starts.next(), sample_keys(seed, c, samples)) for c in range(chains)]
-    stopped = threading.Event()
-    threads = _threads(problem, chains * burn_in + (n - chains) * thin, chains)
+    visits = (chains * burn_in + (n - chains) * thin) * len(compiled.slot_message)
+    threads = max(1, min(chains, _threads(problem.threads, visits)))
 
-    def work(thread: int) -> float:
-        try:
-            for c in range(thread, chains, threads):
-                for i in range(c, n, chains):
-                    begun[c].advance(problem.beta, burn_in if i == c else thin, stopped.is_set)
-                    states[i] = begun[c].state
-        except BaseException:  # Ctrl-C: the others leave as well
-            stopped.set()
-            raise
-        return 0.0
+    def work(first: int, _: int, is_stopped: Callable[[], bool]) -> None:
+        for c in range(first, chains, threads):
+            for i in range(c, n, chains):
+                begun[c].advance(problem.beta, burn_in if i == c else thin, is_stopped)
+                states[i] = begun[c].state
 
-    together(work, threads)
+    _share(work, [(thread, chains) for thread in range(threads)])
     _warn_of_chains(problem, states, chains, starts.infeasible, rng)
     states[:, starts.infeasible[compiled.variable_sample]] = -1
     return states
-
-
-def _threads(problem: Problem, sweeps: int, chains: int) -> int:
-    """How many threads share the chains: those that are allowed, where it takes longer than to start them."""
-    most = problem.threads
-    if most is None:
-        most = processors() if sweeps * len(problem.compiled.slot_message) > WORTH else 1
-    return max(1, min(most, chains))
 
 
 class Starts:

@@ -50,6 +50,7 @@ def solve_best(
     method: str = "bp",
     start: Start | None = None,
     deadline: float = np.inf,
+    threads: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Solved:
     """The best assignment of each chosen sample, and its energy as evaluated, not as messages estimate it.
@@ -59,18 +60,19 @@ def solve_best(
     Parameters
     ----------
     numbers : of the whole union
-    start, deadline, method, options : as in `Problem`, and of the method
+    start, deadline, threads, method, options : as in `Problem`, and of the method
 
     Raises
     ------
     MethodError : the method cannot answer this question.
     """
     part = selection.take(numbers)
-    problem = Problem(selection.union, part, beta, True, start, deadline, None)
+    problem = Problem(selection.union, part, beta, True, start, deadline, None, threads)
     answer = run(method, problem, dict(options or {}))
     assert answer.states is not None
     if problem.any_soft:
-        rest = _free(selection, clamp(selection.union, part, answer.states), beta, method, None, deadline, options)
+        held = clamp(selection.union, part, answer.states)
+        rest = _free(selection, held, beta, method, None, deadline, threads, options)
         return rest._replace(
             energy=_unless_infeasible(rest.energy, answer), status=answer.status, residual=answer.residual,
             iterations=answer.iterations, answer=answer,
@@ -94,6 +96,7 @@ def solve_free(
     method: str = "bp",
     start: Start | None = None,
     deadline: float = np.inf,
+    threads: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Solved:
     """The free energy of each chosen sample, -(1/beta) log sum exp(-beta E), with its marginals.
@@ -104,7 +107,7 @@ def solve_free(
     ------
     MethodError : beta is 0, where the free energy is minus infinity.
     """
-    return _free(selection, selection.take(numbers), beta, method, start, deadline, options)
+    return _free(selection, selection.take(numbers), beta, method, start, deadline, threads, options)
 
 
 def clamp(union: Union, numbers: Numbers, state: I64) -> Numbers:
@@ -122,11 +125,12 @@ def _free(
     method: str,
     start: Start | None,
     deadline: float,
+    threads: int | None,
     options: Mapping[str, Any] | None,
 ) -> Solved:
     if not beta > 0.0:
         raise MethodError(f"a free energy needs beta above 0, not {beta:g}.")
-    problem = Problem(selection.union, part, beta, False, start, deadline, None)
+    problem = Problem(selection.union, part, beta, False, start, deadline, None, threads)
     answer = run(method, problem, dict(options or {}))
     if beta == np.inf:
         assert answer.least_energy is not None

@@ -29,6 +29,8 @@ class Inference(NamedTuple):
     "of loopy messages, where the options name none"
     seed: int = 0
     "of draws"
+    threads: int | None = None
+    "at most so many; None: as many as pay"
 
 
 class Term(NamedTuple):
@@ -74,14 +76,14 @@ class Asking:
         return Numbers(self.numbers.unary - cost, self.numbers.store)
 
     def settings(self, *, minimize: bool, batch: Batch | None = None) -> dict[str, Any]:
-        """`method` and `options` of a solver: what "auto" would choose, with a tolerance where that iterates."""
+        """How a solver is called: the method that "auto" would choose, a tolerance where that iterates, threads."""
         method, options = self.how.method, dict(self.how.options)
         union = (self.batch if batch is None else batch).union
         if method == "auto":
             method = self.once(("auto", minimize, id(union)), lambda: choose(union, minimize, options).method.name)
         if method == "bp":
             options = {"tolerance": self.how.tolerance, **options}
-        return {"method": method, "options": options}
+        return {"method": method, "options": options, "threads": self.how.threads}
 
     def solve_all(self, query: Query) -> Solved:
         """The free energy over all that is not given, at beta; with a cost, of energies less that."""

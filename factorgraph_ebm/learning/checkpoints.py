@@ -18,6 +18,8 @@ from factorgraph_ebm.formats.text import LIMIT_BYTES, PathLike, bytes_in_words
 
 KIND = "checkpoint of factorgraph_ebm"
 VERSION = 1
+LARGEST = LIMIT_BYTES - 2**20
+"bytes of arrays: a larger file would not be read again"
 
 
 def write_checkpoint(path: PathLike, state: Any, header: Mapping[str, Any]) -> None:
@@ -46,10 +48,10 @@ def write_checkpoint(path: PathLike, state: Any, header: Mapping[str, Any]) -> N
     archive = ArchiveWriter()
     tree = _plain(state, "state", archive)
     size = sum(array.nbytes for array in archive.arrays)
-    if size > LIMIT_BYTES // 2:
+    if size > LARGEST:
         raise FormatError(
-            f"{path}: the state takes {bytes_in_words(size)}, more than a checkpoint holds "
-            f"({bytes_in_words(LIMIT_BYTES // 2)}). Use an optimizer that remembers less, such as sgd()."
+            f"{path}: the state takes {bytes_in_words(size)}, more than a checkpoint holds: "
+            f"{bytes_in_words(LARGEST)}. Use an optimizer that remembers less, such as sgd()."
         )
     content = {"kind": KIND, "version": VERSION, "header": dict(header), "state": tree}
     # Random digits do not compress: packing them takes seconds for nothing.

@@ -11,8 +11,7 @@ assignment that is returned, so that differences from the right answer keep thei
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -98,8 +97,9 @@ def _best_summed(asking: Asking, query: Query, numbers: Numbers) -> Term:
     bound = summed.bind(asking.values)
     if query.cost:
         bound = Numbers(bound.unary - summed.cost(asking.cost), bound.store)
-    problem = Problem(summed.union, bound, how.latent_beta, True, None, math.inf, None)
-    answer = run(**{"name": "auto", **_named(asking.settings(minimize=True, batch=summed))}, problem=problem)
+    problem = Problem(summed.union, bound, how.latent_beta, True, None, math.inf, None, how.threads)
+    settings = asking.settings(minimize=True, batch=summed)
+    answer = run(settings["method"], problem, settings["options"])
     cells = np.full(len(batch.compiled.cell_variable), -1)
     there = summed.compiled.cell_variable >= 0
     cells[there] = _states(answer)[summed.compiled.cell_variable[there]]
@@ -120,10 +120,6 @@ def _best_summed(asking: Asking, query: Query, numbers: Numbers) -> Term:
     return Term(np.minimum(free[0].energy, free[1].energy), accumulate, answer.status, batch)
 
 
-def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": settings["method"], "options": settings["options"]}
-
-
 def sample(asking: Asking, query: Query) -> Term:
     """The energy of an answer that sweeps of Gibbs sampling reach from the right one; for its slope that is held fixed.
 
@@ -131,7 +127,8 @@ def sample(asking: Asking, query: Query) -> Term:
     """
     batch, how = asking.batch, asking.how
     key = sample_keys(how.seed, asking.update, batch.chosen)
-    drawn = gibbs_sweeps(batch.union, asking.numbers, right_states(asking).states, how.beta, query.sweeps, key)
+    begin = right_states(asking).states
+    drawn = gibbs_sweeps(batch.union, asking.numbers, begin, how.beta, query.sweeps, key, threads=how.threads)
     if how.latent_beta < math.inf and batch.latent.any():
         said = np.where(batch.target >= 0, drawn, -1)
         held = clamp(batch.union, asking.numbers, said)

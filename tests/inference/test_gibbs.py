@@ -152,6 +152,21 @@ def test_a_variable_is_drawn_from_its_conditional(seed, beta):
         check_frequencies(drawn, weight / weight.sum())
 
 
+@pytest.mark.parametrize("beta", [0.3, 1.0, 2.5])
+def test_many_draws_of_one_conditional(beta):
+    """200,000 cells that are alike: a beta that is wrong by a fiftieth would be seen, and draws that hang together."""
+    n, energy = 200_000, np.array([0.4, 0.0, np.inf, 1.7, 0.9])
+    union, numbers = bind(fg.FactorGraph([fg.Table([fg.output("y", shape=n, n_states=5)], energy)]))
+    cell, key = union.compiled.cell_variable, sample_keys(1, 2, np.zeros(1, int))
+    state = np.zeros(n + 1, np.int64)
+    drawn = [gibbs_sweeps(union, numbers, state, beta, 1, key, first=i)[cell] for i in range(2)]
+    p = np.exp(-beta * energy) / np.exp(-beta * energy).sum()
+    check_frequencies(np.concatenate(drawn), p)
+    pairs = np.outer(p, p).ravel()
+    check_frequencies(5 * drawn[0] + drawn[1], pairs)
+    check_frequencies(5 * drawn[0][0::2] + drawn[0][1::2], pairs)
+
+
 @given(cases(forest=False, limit=200), st.integers(0, 2**32 - 1), st.sampled_from(BETAS))
 @settings(max_examples=40)
 def test_from_an_allowed_assignment_to_an_allowed_one(case, seed, beta):
@@ -222,6 +237,16 @@ def test_draws_do_not_depend_on_what_else_is_in_the_union(seed):
         cells = [np.maximum(bound.union.compiled.cell_variable[bound.cells(i)], 0) for i in order]
         found = gibbs_sweeps(other.union, other.numbers, other.engine([state[c] for c in cells]), 0.8, 4, key[order])
         assert found.tolist() == other.engine([whole[c] for c in cells]).tolist()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 50, None])
+def test_threads_share_samples(threads):
+    rng = np.random.default_rng(0)
+    drawn = [case_of(500 + i, forest=i % 2 == 0, limit=100, kinds=KINDS, prefix=f"{i} ") for i in range(30)]
+    bound = bind_cases(drawn, rng)
+    state, key = bound.draw_states(rng), sample_keys(0, 0, np.arange(30))
+    one, many = (gibbs_sweeps(bound.union, bound.numbers, state, 1.0, 9, key, threads=t) for t in (1, threads))
+    assert one.tolist() == many.tolist()
 
 
 def test_sweeps_may_be_spread_over_calls(monkeypatch):

@@ -264,7 +264,7 @@ def test_names_calls_and_own_optimizers(tmp_path):
         return Optimizer("descent", init, update)
 
     mine = descent(1.0)
-    assert as_optimizer(mine) is mine
+    assert as_optimizer(mine) is mine and repr(mine) == "<optimizer descent>"
     oracle, regularizer, least = smooth()
     assert refusals(mine, oracle, regularizer) is None
     state = run(mine, oracle, regularizer, 3000)
@@ -344,7 +344,7 @@ from factorgraph_ebm.learning.optimizers import OPTIMIZERS, run
 from factorgraph_ebm.learning.oracle import Evaluation, from_slopes
 from factorgraph_ebm.learning.regularizers import VectorLayout, l2
 
-n = 50_000
+n = 20_000
 rng = np.random.default_rng(0)
 scale, target = np.exp(rng.normal(size=n)), rng.normal(size=n)
 oracle = from_slopes(lambda w, s: None, np.zeros(n), n_samples=1, traits=["smooth", "objective", "convex"])

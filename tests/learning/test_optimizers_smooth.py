@@ -8,7 +8,7 @@ from factorgraph_ebm.learning.optimizers import OPTIMIZERS, lbfgs, run
 from factorgraph_ebm.learning.optimizers.line_search import CURVATURE, DECREASE, Point, wolfe
 from factorgraph_ebm.learning.optimizers.products import add_and_dot, add_and_dot_free, dot, dot_free, norm
 from factorgraph_ebm.learning.oracle import UNREGULARIZED, Evaluation, Objective, from_slopes, objective
-from factorgraph_ebm.learning.regularizers import VectorLayout, bind_regularizer, group, l2
+from factorgraph_ebm.learning.regularizers import VectorLayout, bind_regularizer, elastic_net, group, l2
 
 
 def along(f, slope):
@@ -177,6 +177,26 @@ def test_expected_minibatch_gradient_is_that_of_the_objective():
     moved = (state.w - oracle.start) / (-rate * 10)
     assert moved == pytest.approx(objective(oracle, regularizer, oracle.start).gradient, abs=1e-5)
     assert state.steps == 10
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.9}, {"schedule": lambda epochs: 1.0 / (1.0 + 0.001 * epochs)}])
+def test_momentum_and_schedules_leave_the_optimum_where_it_is(options):
+    """With l1 too: the prox takes the step that the gradient takes in the long run."""
+    oracle = softmax()
+    regularizer = bind_regularizer(elastic_net(l1=0.02, l2=0.01), VectorLayout(15))
+    state = run(OPTIMIZERS["sgd"](1.0, batch_size=60, **options), oracle, regularizer, 1000)
+    found = objective(oracle, regularizer, state.w).value
+    assert found == pytest.approx(optimum(oracle, l2=0.01, l1=0.02), abs=1e-8)
+    assert (state.w == 0.0).any()
+
+
+def test_a_schedule_sees_epochs_and_their_fractions():
+    seen = []
+    oracle = softmax(n_samples=60)
+    optimizer = OPTIMIZERS["sgd"](batch_size=20, schedule=lambda epochs: seen.append(epochs) or 1.0)
+    run(optimizer, oracle, UNREGULARIZED, 2)
+    assert seen == pytest.approx([0.0, 1 / 3, 2 / 3, 1.0, 4 / 3, 5 / 3])
+    assert run(OPTIMIZERS["sgd"](0.4, schedule="inverse"), oracle, UNREGULARIZED, 3).step < 0.4 / 3.0
 
 
 def test_losses_of_an_epoch_are_means_over_all_samples():

@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_I8, REAL, kernel
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.formats.text import bytes_in_words
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
-from factorgraph_ebm.learning.optimizers.products import dot
 from factorgraph_ebm.learning.oracle import Oracle, Plane, Regularizer, objective, report_of
 
 _ENTRY = 16
@@ -56,6 +56,8 @@ class BcfwState(NamedTuple):
 
 def bcfw(gap_tolerance: float = 1e-3, check_every: int = 5, memory: int = 2**30) -> Optimizer:
     """Dual steps, one sample at a time, for maxima of affine functions with l2; needs no learning rate.
+
+    It begins at w = 0, where the mixture of no plane is, whatever the initial parameters.
 
     Parameters
     ----------
@@ -100,8 +102,9 @@ def bcfw(gap_tolerance: float = 1e-3, check_every: int = 5, memory: int = 2**30)
     def update(state: BcfwState, oracle: Oracle, regularizer: Regularizer) -> BcfwState:
         inverse = 0.5 / _strengths(regularizer)
         w, late, offsets, steps = state.w.copy(), state.late.copy(), state.offsets.copy(), state.steps
-        ends = state.start.tolist()
-        mixtures = [(state.support[low:high], state.values[low:high]) for low, high in zip(ends, ends[1:])]
+        ends, values = state.start.tolist(), state.values.copy()
+        mixtures = [(state.support[low:high], values[low:high]) for low, high in zip(ends, ends[1:])]
+        took = np.zeros(2)
         share = oracle.weights / max(1, oracle.n_samples)
         room, total, open_gap, met = memory - _ENTRY * ends[-1], 0.0, 0.0, 0
         for i in oracle.order(state.epoch).tolist():
@@ -118,16 +121,10 @@ def bcfw(gap_tolerance: float = 1e-3, check_every: int = 5, memory: int = 2**30)
                     f"bcfw keeps a plane for each of the {oracle.n_samples:,} samples: about {bytes_in_words(likely)}, "
                     f"more than memory={memory:,}. Raise memory, or use sgd(average=True) or cutting_plane()."
                 )
-            step = new - old
-            rise = plane.loss - float(offsets[i]) - dot(old, w[support])
-            move = step * inverse[support]
-            steepness = c * dot(step, move)
-            part = min(max(rise / steepness, 0.0), 1.0) if steepness > 0.0 else float(rise > 0.0)
+            mixtures[i] = support, old
             steps += 1
-            change = (-part * c) * move
-            w[support] += change
-            late[support] += (0.5 * steps * (steps - 1)) * change
-            mixtures[i] = support, old + part * step
+            _mix(support, new, old, inverse, c, plane.loss - offsets[i], 0.5 * steps * (steps - 1), w, late, took)
+            part, rise = took.tolist()
             offsets[i] += part * (plane.offset - offsets[i])
             total += c * plane.loss
             open_gap += c * max(rise, 0.0)
@@ -175,10 +172,40 @@ def _strengths(regularizer: Regularizer) -> F64:
     return regularizer.l2
 
 
+# A step touches a few hundred entries: as calls of NumPy it would take longer than many an oracle.
+@kernel(NOTHING, READ_I8, READ_F8, F8, READ_F8, REAL, REAL, REAL, F8, F8, F8)
+def _mix(support, new, old, inverse, c, ahead, lateness, w, late, took):  # type: ignore[no-untyped-def]
+    """Mix a plane into the mixture `old` of its sample, and move w along.
+
+    `ahead` is loss - offset of the mixture. Writes the share of the new plane, and by how much the loss exceeds the
+    mixture, to `took`.
+    """
+    rise, steepness = ahead, 0.0
+    for k in range(np.uint64(len(support))):
+        j = np.uint64(support[k])
+        step = new[k] - old[k]
+        rise -= old[k] * w[j]
+        steepness += step * step * inverse[j]
+    part = 0.0
+    if rise > 0.0:
+        part = rise / (c * steepness) if rise < c * steepness else 1.0
+    for k in range(np.uint64(len(support))):
+        j = np.uint64(support[k])
+        step = part * (new[k] - old[k])
+        old[k] += step
+        change = -c * step * inverse[j]
+        w[j] += change
+        late[j] += lateness * change
+    took[0] = part
+    took[1] = rise
+
+
 def _common(plane: Plane, support: I64, values: F64) -> tuple[I64, F64, F64]:
     """Entries of either, and the slopes there of a plane and of a mixture."""
     if len(support) == len(plane.support) and np.array_equal(support, plane.support):
-        return support, plane.values, values
+        return support, np.ascontiguousarray(plane.values), values
+    if not len(support):
+        return plane.support, np.ascontiguousarray(plane.values), np.zeros(len(plane.support))
     union = np.union1d(support, plane.support)
     new, old = np.zeros(len(union)), np.zeros(len(union))
     new[np.searchsorted(union, plane.support)] = plane.values

@@ -93,6 +93,7 @@ def minibatch_optimizer(
         w, mean, memory, steps = state.w, state.average, state.memory, state.steps
         order, total = oracle.order(state.epoch), 0.0
         gradient, rate = np.zeros(len(w)), learning_rate
+        bounded = bool(np.isfinite(oracle.lower).any() or np.isfinite(oracle.upper).any())
         for low in range(0, len(order), batch_size):
             batch = order[low : low + batch_size]
             evaluation = oracle.evaluate(w, batch)
@@ -106,7 +107,8 @@ def minibatch_optimizer(
             w = w - rate * scale * direction
             if regularizer.prox is not None:
                 w = regularizer.prox(w, rate * scale)
-            w = np.clip(w, oracle.lower, oracle.upper)
+            if bounded:
+                w = np.clip(w, oracle.lower, oracle.upper)
             mean = mean + (2.0 / (steps + 1)) * (w - mean) if average else w
         loss = total / max(1, oracle.n_samples)
         value = loss + regularizer.value(mean)

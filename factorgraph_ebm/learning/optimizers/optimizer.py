@@ -49,6 +49,9 @@ class Optimizer(NamedTuple):
     updates: int = 100
     "how many at most, where `fit` is not told"
 
+    def __repr__(self) -> str:
+        return f"<optimizer {self.name}>"
+
 
 def run(
     optimizer: Optimizer,

@@ -1,0 +1,99 @@
+"""The oracle of a learning problem: what optimisers see of samples, a loss and an inference."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+
+from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.graph.assignment import Given
+from factorgraph_ebm.learning.asking import Asking, loopy
+from factorgraph_ebm.learning.data import Data
+from factorgraph_ebm.learning.evaluate import Problem, evaluate, make_problem
+from factorgraph_ebm.learning.optimizers.products import dot
+from factorgraph_ebm.learning.oracle import Evaluation, Oracle, Plane, shuffled
+from factorgraph_ebm.learning.points import right_states
+
+
+def make_oracle(problem: Problem, start: F64, seed: int) -> Oracle:
+    """The problem as an optimiser sees it, to begin at `start` (n_free,)."""
+    draws = any(query.kind == "sample" for query in problem.loss.queries)
+
+    def answer(w: F64, samples: I64 | None) -> Evaluation:
+        return evaluate(problem, w, samples, update=_digest(w) if draws else 0)
+
+    def plane(w: F64, sample: int) -> Plane:
+        found = answer(w, np.array([sample]))
+        # The gradient is of the weighted loss, a plane of the loss itself.
+        weight = problem.weights[sample]
+        support = np.flatnonzero(found.gradient) if weight else np.zeros(0, np.int64)
+        values = found.gradient[support] / weight if weight else np.zeros(0)
+        loss = float(found.losses[0])
+        return Plane(loss, support, values, loss - dot(values, w[support]))
+
+    hidden = any(bool(batch.latent.any()) for batch in problem.blocks)
+    minimised = problem.inference.latent_beta == math.inf
+    return Oracle(
+        n_samples=len(problem.data.graphs),
+        weights=problem.weights,
+        start=start,
+        lower=problem.layout.lower,
+        upper=problem.layout.upper,
+        evaluate=answer,
+        plane=plane,
+        order=shuffled(len(problem.data.graphs), seed),
+        complete=(lambda w: make_oracle(completed(problem, w), w, seed)) if hidden and minimised else None,
+        traits=traits_of(problem, hidden=hidden),
+    )
+
+
+def _digest(w: F64) -> int:
+    """A number for draws at w: the same whenever w is, so that nothing but w need be saved."""
+    return int.from_bytes(hashlib.blake2b(w.tobytes(), digest_size=7).digest(), "little")
+
+
+def traits_of(problem: Problem, *, hidden: bool) -> frozenset[str]:
+    """What holds of the objective, in the words of `Oracle.traits`."""
+    loss = problem.loss
+    sources = {id(f): f.slots[0].source for g in problem.data.graphs for f in g.factors if f.slots}
+    linear = all(source.linear for source in sources.values())
+    traits = {
+        "linear": linear,
+        "convex": linear and loss.convex and not hidden,
+        "piecewise_linear": linear and loss.piecewise_linear and not hidden,
+        "smooth": loss.smooth,
+        "objective": loss.is_objective,
+        "fully_labelled": not hidden,
+        "exact": _is_exact(problem),
+    }
+    return frozenset(name for name, holds in traits.items() if holds)
+
+
+def _is_exact(problem: Problem) -> bool:
+    values = problem.layout.values(problem.layout.start)
+    for batch in problem.blocks:
+        asking = Asking(batch, values, problem.inference)
+        for minimize in (True, False):
+            method = asking.settings(minimize=minimize)["method"]
+            if method == "icm" or loopy(batch, method):
+                return False
+    return True
+
+
+def completed(problem: Problem, w: F64) -> Problem:
+    """The problem with all that is latent held at its best states, given the right answers, as if these were known."""
+    values = problem.layout.values(w)
+    targets: list[Given] = []
+    for batch in problem.blocks:
+        states = right_states(Asking(batch, values, problem.inference)).states
+        start = batch.compiled.sample_cell_start.tolist()
+        for low, high, i in zip(start, start[1:], batch.chosen.tolist()):
+            variable = batch.compiled.cell_variable[low:high]
+            free = variable >= 0
+            right = problem.data.targets[i].states.copy()
+            right[free] = states[variable[free]]
+            targets.append(Given(problem.data.targets[i].known | free, right, problem.data.targets[i].reals))
+    data = Data(problem.data.graphs, problem.data.given, targets)
+    return make_problem(data, problem.layout, problem.loss, problem.inference, problem.weights)
