@@ -35,7 +35,7 @@ from factorgraph_ebm.compiler.parts import (
     samples_of,
 )
 from factorgraph_ebm.errors import FactorError
-from factorgraph_ebm.graph.table_map import c_strides, constants_map
+from factorgraph_ebm.graph.table_map import TableMap, c_strides, constants_map
 
 LARGEST_ENERGY = 1e306
 "sums of energies beyond this could overflow into +inf, which means forbidden"
@@ -216,10 +216,7 @@ class Union:
             entry = entries_of(part.states, c.place, c.strides)
         else:
             entry = np.array(remaining.entry, np.int64)
-        plain = (
-            not len(given) and len(entry) <= len(table.index) and np.array_equal(table.index[entry], np.arange(len(entry)))
-            and bool(np.all(table.coefficient[entry] == 1.0)) and not table.constant[entry].any()
-        )  # fmt: skip
+        plain = not len(given) and _is_plain(table, entry)
         return Fold(to_unary, target, source, entry, given, c.given_strides, table, plain=plain)
 
     def bind(self, values: Sequence[Values], states: I64) -> Numbers:
@@ -313,6 +310,14 @@ class Union:
         members = self._pieces[c.piece].members
         rows = np.arange(self._piece_sizes[c.piece]) if c.rows is None else c.rows
         return rows if members is None else members[rows]
+
+
+def _is_plain(table: TableMap, entry: I64) -> bool:
+    """Whether these entries are the first numbers of a factor, in order."""
+    m = len(entry)
+    if m > len(table.index) or table.constant[entry].any():
+        return False
+    return bool(np.all(table.index[entry] == np.arange(m)) and np.all(table.coefficient[entry] == 1.0))
 
 
 def largest_finite(numbers: F64) -> float:

@@ -142,6 +142,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     progress = Progress(problem, compiled.sample_forest, options)
     left = set(range(len(progress.runs)))
     later: tuple[Passing, Bool] | None = None
+    summed: tuple[Forests, Bool] | None = None
     parts: list[Part] = []
     answered: _Marginals | None = None
     unanswered = np.ones(len(compiled.sample_chunk), bool)
@@ -161,6 +162,8 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         parts.append(Part(passing, tuple(c for c in chunks if c not in again)))
         if found.later:
             later = passing, taken
+        if found.forests is not None and found.forests.has_sums:
+            summed = found.forests, taken & np.isin(compiled.sample_chunk, found.forests.chunks)
     if answered is None:  # no sample at all
         answered = _Marginals(np.zeros(compiled.unary_size), np.zeros(0), np.zeros(0))
     infeasible = np.zeros(len(unanswered), bool)
@@ -176,9 +179,16 @@ def marginals(problem: Problem, **options: Any) -> Answer:
             np.copyto(known, _log_partitions(problem, passing), where=taken)
         return known
 
+    def statistics(weight: F64, out: Numbers) -> Bool:
+        assert summed is not None
+        forests, taken = summed
+        forests.add_statistics(np.where(taken, weight, 0.0), out)
+        return taken
+
     return _answer(
         problem, Kept(problem, parts, progress, minimize=False), progress, _statuses(compiled, progress, infeasible),
         marginals=answered.probability, log_partition=None if later is not None else known, sums=sums,
+        statistics=None if summed is None else statistics,
     )  # fmt: skip
 
 
@@ -193,6 +203,8 @@ class _Marginals(NamedTuple):
     "(V,) free energy of each belief: +inf where nothing is allowed, NaN where digits were lost"
     later: bool = False
     "log_partition is anything: it is made when it is read"
+    forests: Forests | None = None
+    "which found them, where samples are forests"
 
     def lost(self, compiled: Compiled) -> Bool:
         """Samples that lost digits, (N,)."""
@@ -223,11 +235,12 @@ def _sum(
         progress.damp(passing, loopy)
         found = _read(problem, passing)
     if forests:
-        probability, free, variable_free = Forests(passing, forests).marginals()
-        solved = _Marginals(probability, -(free + passing.least_energies()), variable_free)
+        solver = Forests(passing, forests)
+        probability, free, variable_free = solver.marginals(problem.expected)
+        solved = _Marginals(probability, -(free + passing.least_energies()), variable_free, forests=solver)
         progress.solve(forests)
         chosen = np.isin(compiled.sample_chunk, forests)
-        found = solved if found is None else found.with_others(solved, chosen, compiled)
+        found = solved if found is None else found.with_others(solved, chosen, compiled)._replace(forests=solver)
     assert found is not None
     return passing, found
 

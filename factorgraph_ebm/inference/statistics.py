@@ -70,6 +70,10 @@ def add_beliefs(problem: Problem, answer: Answer, weight: F64, out: Numbers) -> 
     elif answer.log_partition is not None or answer.sums is not None:
         weight = np.where(answer.log_partitions() == -np.inf, 0.0, weight)
     add_marginals(compiled.variable_start, compiled.variable_sample, answer.marginals, weight, out.unary)
+    if answer.statistics is not None:
+        weight = np.where(answer.statistics(weight, out), 0.0, weight)
+        if not weight.any():
+            return
     scaled = problem.scaled if answer.message_beta != 1.0 else problem.numbers
     for run in range(len(union.layout.kinds)):
         fields, share = _share(union, run, weight)

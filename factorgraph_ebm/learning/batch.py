@@ -83,13 +83,15 @@ class Batch:
         """The same samples with every declared factor by itself."""
         return Batch(self.data, self.chosen, rewrite=False)
 
-    def bind(self, values: Mapping[str, F64]) -> Numbers:
+    def bind(self, values: Mapping[str, F64], threads: int | None = None) -> Numbers:
         """The numbers at these values of the parameters."""
-        return self.sources.bind(self._values(values), self.states)
+        return self.sources.bind(self._values(values), self.states, threads)
 
-    def pull(self, values: Mapping[str, F64], gradient: Numbers, into: Mapping[str, F64]) -> None:
-        """Add a gradient with respect to the numbers to those of the parameters."""
-        self.sources.pull(self._values(values), self.states, gradient, into)
+    def pull(
+        self, values: Mapping[str, F64], gradient: Numbers, into: Mapping[str, F64], threads: int | None = None
+    ) -> None:
+        """Add a gradient with respect to the numbers, which is used up, to those of the parameters."""
+        self.sources.pull(self._values(values), self.states, gradient, into, threads)
 
     def _values(self, values: Mapping[str, F64]) -> list[Mapping[str, F64]]:
         return [{**values, **reals} if reals else values for reals in self.reals]

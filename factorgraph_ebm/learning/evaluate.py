@@ -86,12 +86,12 @@ def evaluate(problem: Problem, w: F64, samples: I64 | None = None, *, update: in
     losses, infeasible, unconverged = [], [], 0
     batches: Sequence[Batch] = problem.blocks if samples is None else [Batch(problem.data, samples)]
     for batch in batches:
-        asking = Asking(batch, values, problem.inference, problem.loss.cost, update)
+        weight = np.where(batch.judged, problem.weights[batch.chosen], 0.0)
+        asking = Asking(batch, values, problem.inference, problem.loss.cost, update, expected=-weight)
         terms = [ask(asking, query) for query in problem.loss.queries]
         answers = tuple(term.value for term in terms)
         _refuse_forbidden(problem.loss, asking, answers)
         loss, slopes = problem.loss.value(answers, problem.inference.beta)
-        weight = np.where(batch.judged, problem.weights[batch.chosen], 0.0)
         per_variable = problem.loss.queries[0].kind in PER_VARIABLE
         total = batch.by_sample(loss) if per_variable else np.where(batch.judged, loss, 0.0)
         losses.append(total)
@@ -108,7 +108,7 @@ def evaluate(problem: Problem, w: F64, samples: I64 | None = None, *, update: in
             infeasible += [int(i) for i, s in zip(batch.chosen, term.status) if s is Status.INFEASIBLE]
         unconverged += int(np.count_nonzero(stopped))
         for of, numbers in out.values():
-            of.pull(values, numbers, into)
+            of.pull(values, numbers, into, problem.inference.threads)
     return Evaluation(np.concatenate(losses), gradient, unconverged, np.unique(np.array(infeasible, np.int64)))
 
 

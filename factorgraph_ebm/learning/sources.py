@@ -103,9 +103,8 @@ def _in_shares(rows: SparseRows, work: Callable[[int, int], None], threads: int 
 class Sources:
     """How the numbers of a union are read, merged over samples."""
 
-    def __init__(self, union: Union, threads: int | None = None) -> None:
+    def __init__(self, union: Union) -> None:
         self.union = union
-        self.threads = threads
         merged = _merged(_declared(union.groups))
         rows = _unary_rows(union.folds)
         self.direct: list[Direct] = []
@@ -121,8 +120,8 @@ class Sources:
         done = np.concatenate([*taken, np.zeros(0, np.int64)])
         self.folds = [fold for fold in union.folds if not (len(done) and np.isin(fold.source, done).all())]
 
-    def bind(self, values: Sequence[Values], states: I64) -> Numbers:
-        """The numbers of the union, as `Union.bind`."""
+    def bind(self, values: Sequence[Values], states: I64, threads: int | None = None) -> Numbers:
+        """The numbers of the union, as `Union.bind`; `threads` at most, None: as many as pay."""
         union = self.union
         store, unary = np.zeros(union.store_size), np.zeros(union.compiled.unary_size)
         largest = 0.0
@@ -140,7 +139,7 @@ class Sources:
                 self._refuse(values)
             largest = max(largest, largest_finite(region))
         for direct in self.direct:
-            direct.bind(values[0], unary, self.threads)
+            direct.bind(values[0], unary, threads)
         if self.direct:
             if not unary.min() > -np.inf:
                 self._refuse(values)
@@ -150,11 +149,14 @@ class Sources:
         push(self.folds, states, unary, store)
         return Numbers(unary, store)
 
-    def pull(self, values: Sequence[Values], states: I64, gradient: Numbers, into: Mapping[str, F64]) -> None:
+    def pull(
+        self, values: Sequence[Values], states: I64, gradient: Numbers, into: Mapping[str, F64],
+        threads: int | None = None,
+    ) -> None:  # fmt: skip
         """Add the gradient with respect to every named value to `into`, as `Union.pullback`; `gradient` is used up."""
         store = gradient.store
         for direct in self.direct:
-            direct.pull(values[0], gradient.unary, into, self.threads)
+            direct.pull(values[0], gradient.unary, into, threads)
         pull(self.folds, states, gradient.unary, store)
         for each in self.sources:
             if not any(name in into for name in each.source.names):
