@@ -109,6 +109,7 @@ def evaluate(problem: Problem, w: F64, samples: I64 | None = None, *, update: in
         unconverged += int(np.count_nonzero(stopped))
         for of, numbers in out.values():
             of.pull(values, numbers, into, problem.inference.threads)
+    problem.layout.collect(gradient, into)
     return Evaluation(np.concatenate(losses), gradient, unconverged, np.unique(np.array(infeasible, np.int64)))
 
 
