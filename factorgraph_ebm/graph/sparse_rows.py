@@ -73,7 +73,8 @@ def _adding(vectors: str) -> Intrinsic:
                 return found
 
             values, places, rights, outs = data(0), data(1), data(2), data(4)
-            r, o, first, stop, end = arguments[3], *arguments[5:]
+            r, o = arguments[3], arguments[5]
+            first, stop, end = arguments[6], arguments[7], arguments[8]
             target = row(outs, o)
             before = [read(part) for part in target]
             entry = builder.basic_block

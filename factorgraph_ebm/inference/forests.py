@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from factorgraph_ebm import arrays as a
-from factorgraph_ebm.arrays import F64, I64, Bool, Numbers
+from factorgraph_ebm.arrays import F64, I64, Bool, Numbers, Steps
 from factorgraph_ebm.compiler.layout import Layout, joined
-from factorgraph_ebm.compiler.schedules import sequential
+from factorgraph_ebm.compiler.schedules import Operators, sequential
 from factorgraph_ebm.engine.forest import decode_forests, solve_forests
 from factorgraph_ebm.factors.pair_products import add_pair_products, room_for
 from factorgraph_ebm.inference.passing import Passing, Workspace, columns, paced
+from factorgraph_ebm.inference.remembering import once_for
 from factorgraph_ebm.inference.tables import run_of
 from factorgraph_ebm.inference.threads import together
 
@@ -42,17 +43,11 @@ class Forests:
     def __init__(self, passing: Passing, chunks: Sequence[int]) -> None:
         self.passing = passing
         self.chunks = np.array(chunks, np.int64)
-        self.steps = sequential(passing.layout, passing.operators)
         layout = passing.layout
-        compiled = layout.compiled
-        blocks = joined(layout.factor_block)
-        order = np.lexsort((blocks.run, blocks.chunk))
-        chunk, run = blocks.chunk[order], blocks.run[order]
-        low, high = blocks.low[order], blocks.high[order]
-        n_chunks = len(compiled.chunk_variable_start) - 1
-        self._blocks = np.searchsorted(chunk, np.arange(n_chunks + 1)), run, low, high
-        width = np.array([_width(layout, r) for r in range(len(layout.kinds))] or [0], np.int64)
-        self._size = np.bincount(chunk, (high - low) * width[run], n_chunks).astype(np.int64)
+        plan = once_for(
+            layout.compiled, ("forests", passing.form, passing.minimize), lambda: _plan_for(layout, passing.operators)
+        )
+        self.steps, self._blocks, self._size = plan
         self._spaces: list[_Space] = []
         self._sum_start = self._find_sums()
         self._share, self._sums = np.zeros(0), np.zeros(0)
@@ -181,6 +176,29 @@ class Forests:
             return 0
         runs = (run_of(self.passing.compiled, r) for r in range(len(self.passing.layout.kinds)))
         return max((room_for(run.states[0], run.states[1]) for run in runs if run.arity == 2), default=0)
+
+
+class _Plan(NamedTuple):
+    """What does not depend on numbers."""
+
+    steps: Steps
+    blocks: tuple[I64, I64, I64, I64]
+    "first block of each chunk; run, first factor, and factor after the last of each block"
+    size: I64
+    "(C,) elements of the messages of each chunk"
+
+
+def _plan_for(layout: Layout, operators: Operators) -> _Plan:
+    compiled = layout.compiled
+    blocks = joined(layout.factor_block)
+    order = np.lexsort((blocks.run, blocks.chunk))
+    chunk, run = blocks.chunk[order], blocks.run[order]
+    low, high = blocks.low[order], blocks.high[order]
+    n_chunks = len(compiled.chunk_variable_start) - 1
+    width = np.array([_width(layout, r) for r in range(len(layout.kinds))] or [0], np.int64)
+    size = np.bincount(chunk, (high - low) * width[run], n_chunks).astype(np.int64)
+    start = np.searchsorted(chunk, np.arange(n_chunks + 1))
+    return _Plan(sequential(layout, operators), (start, run, low, high), size)
 
 
 def joins_pairs(layout: Layout) -> Bool:

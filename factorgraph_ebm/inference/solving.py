@@ -159,4 +159,6 @@ def _free(
 
 
 def _unless_infeasible(energy: F64, answer: Answer) -> F64:
+    if Status.INFEASIBLE not in set(answer.status):
+        return energy
     return np.where([status is Status.INFEASIBLE for status in answer.status], np.inf, energy)

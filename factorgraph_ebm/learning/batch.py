@@ -45,6 +45,7 @@ class Batch:
         self.union: Union = compile_union(samples, rewrite=rewrite)
         self.sources = Sources(self.union)
         self.reals = [data.given[i].reals for i in numbers]
+        self._any_reals = any(self.reals)
         self.states: I64 = np.concatenate([data.given[i].states for i in numbers])
         right = np.concatenate([np.where(data.labelled(i), data.targets[i].states, -1) for i in numbers])
         variable = self.compiled.cell_variable
@@ -94,6 +95,8 @@ class Batch:
         self.sources.pull(self._values(values), self.states, gradient, into, threads)
 
     def _values(self, values: Mapping[str, F64]) -> list[Mapping[str, F64]]:
+        if not self._any_reals:
+            return [values] * self.n
         return [{**values, **reals} if reals else values for reals in self.reals]
 
     def by_sample(self, of_variables: F64 | Bool) -> F64:

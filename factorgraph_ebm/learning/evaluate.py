@@ -102,10 +102,13 @@ def evaluate(problem: Problem, w: F64, samples: I64 | None = None, *, update: in
             share = weight[batch.owner] if query.kind in PER_VARIABLE else weight
             # 0 * inf would be NaN: what has no weight has no slope
             term.accumulate(np.where(share != 0.0, share * np.where(share != 0.0, slope, 0.0), 0.0), numbers)
-            stopped |= [status in STOPPED for status in term.status]
+            kinds = set(term.status)
+            if not kinds.isdisjoint(STOPPED):
+                stopped |= [status in STOPPED for status in term.status]
             if term.unreliable is not None:
                 stopped |= term.unreliable
-            infeasible += [int(i) for i, s in zip(batch.chosen, term.status) if s is Status.INFEASIBLE]
+            if Status.INFEASIBLE in kinds:
+                infeasible += [int(i) for i, s in zip(batch.chosen, term.status) if s is Status.INFEASIBLE]
         unconverged += int(np.count_nonzero(stopped))
         for of, numbers in out.values():
             of.pull(values, numbers, into, problem.inference.threads)

@@ -211,6 +211,6 @@ def _point(asking: Asking, numbers: Numbers, chosen: Chosen) -> Term:
     union = asking.batch.union
 
     def accumulate(slope: F64, out: Numbers) -> None:
-        add_assignment(union, numbers, chosen.states, slope, out)
+        add_assignment(union, numbers, chosen.states, slope, out, chosen.energy)
 
     return Term(chosen.energy, accumulate, chosen.status, asking.batch)

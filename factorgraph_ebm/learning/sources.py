@@ -117,8 +117,10 @@ class Sources:
             else:
                 self.direct.append(direct)
                 taken.append(starts)
-        done = np.concatenate([*taken, np.zeros(0, np.int64)])
-        self.folds = [fold for fold in union.folds if not (len(done) and np.isin(fold.source, done).all())]
+        done = np.zeros(union.store_size + 1, bool)
+        for starts in taken:
+            done[starts] = True
+        self.folds = [fold for fold in union.folds if not done[fold.source].all()]
 
     def bind(self, values: Sequence[Values], states: I64, threads: int | None = None) -> Numbers:
         """The numbers of the union, as `Union.bind`; `threads` at most, None: as many as pay."""
