@@ -182,11 +182,7 @@ class ByPosition:
         pairs = self.tag[:-1][inside[:-1]], self.tag[1:][inside[:-1]]
         right += values["transition"][pairs].sum()
         np.add.at(into["transition"], pairs, 1.0)
-        gradient = np.zeros(self.layout.n_free)
-        self.layout.collect(gradient, into)
-        at = self.layout.offset["transition"]
-        gradient[at : at + pair.size] = into["transition"].ravel()
-        return float(right + np.log(scale).sum() - least.sum()), gradient
+        return float(right + np.log(scale).sum() - least.sum()), self.layout.vector(into)
 
 
 @functools.cache

@@ -82,7 +82,7 @@ def evaluate(problem: Problem, w: F64, samples: I64 | None = None, *, update: in
     FactorError : a right answer is forbidden.
     """
     values = problem.layout.values(w)
-    gradient, into = problem.layout.gradient()
+    gradient = problem.layout.gradient()
     losses, infeasible, unconverged = [], [], 0
     batches: Sequence[Batch] = problem.blocks if samples is None else [Batch(problem.data, samples)]
     for batch in batches:
@@ -111,9 +111,9 @@ def evaluate(problem: Problem, w: F64, samples: I64 | None = None, *, update: in
                 infeasible += [int(i) for i, s in zip(batch.chosen, term.status) if s is Status.INFEASIBLE]
         unconverged += int(np.count_nonzero(stopped))
         for of, numbers in out.values():
-            of.pull(values, numbers, into, problem.inference.threads)
-    problem.layout.collect(gradient, into)
-    return Evaluation(np.concatenate(losses), gradient, unconverged, np.unique(np.array(infeasible, np.int64)))
+            of.pull(values, numbers, gradient, problem.inference.threads)
+    total_gradient = gradient.vector()
+    return Evaluation(np.concatenate(losses), total_gradient, unconverged, np.unique(np.array(infeasible, np.int64)))
 
 
 def _refuse_forbidden(loss: Loss, asking: Asking, answers: tuple[F64, ...]) -> None:

@@ -10,7 +10,7 @@ quarter as long).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,91 @@ from factorgraph_ebm.errors import ParameterError
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.parameters import Parameter
 from factorgraph_ebm.learning.regularizers import Entries
+
+
+class Values(Mapping[str, F64]):
+    """The values of all parameters at one w, made when they are read: one sample reads few of a million weights."""
+
+    def __init__(self, layout: Layout, w: F64) -> None:
+        self._layout, self._w = layout, w
+        self._made: dict[str, F64] = {}
+
+    def __getitem__(self, name: str) -> F64:
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def _make(self, name: str) -> F64:
+        layout, parameter = self._layout, self._layout.parameters[name]
+        shape = parameter.declared.shape
+        if name not in layout.offset:
+            assert parameter.initial is not None
+            return parameter.initial
+        at = layout.offset[name]
+        if name not in layout.cells:
+            return self._w[at : at + parameter.declared.size].reshape(shape)
+        found = np.zeros(shape) if parameter.initial is None else parameter.initial.copy()
+        cells = layout.cells[name]
+        found.reshape(-1)[cells] = self._w[at : at + len(cells)]
+        return found
+
+    def pick(self, name: str, cells: I64) -> F64:
+        """Some entries, by their flat numbers, of a parameter."""
+        if name in self._made or name not in self._layout.cells:
+            return self[name].reshape(-1)[cells]
+        initial, place = self._layout.parameters[name].initial, self._layout.place[name][cells]
+        kept = 0.0 if initial is None else initial.reshape(-1)[cells]
+        found: F64 = np.where(place >= 0, self._w[place], kept)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layout.parameters)
+
+    def __len__(self) -> int:
+        return len(self._layout.parameters)
+
+
+class Gradient(Mapping[str, F64]):
+    """A gradient with respect to w, added into by the names of parameters that are learned."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._vector = np.zeros(layout.n_free)
+        self._made: dict[str, F64] = {}
+
+    def __getitem__(self, name: str) -> F64:
+        """An array to be added into: a view of the vector unless the parameter is partly frozen."""
+        if name not in self._made:
+            shape = self._layout.parameters[name].declared.shape
+            at, size = self._layout.offset[name], self._layout.parameters[name].declared.size
+            partly = name in self._layout.cells
+            self._made[name] = np.zeros(shape) if partly else self._vector[at : at + size].reshape(shape)
+        return self._made[name]
+
+    def add(self, name: str, cells: I64, slopes: F64) -> None:
+        """Add to some entries, by their flat numbers, each named once; those that are frozen are left out."""
+        if name in self._layout.cells:
+            place = self._layout.place[name][cells]
+            self._vector[place[place >= 0]] += slopes[place >= 0]
+        else:
+            self._vector[self._layout.offset[name] + cells] += slopes
+
+    def vector(self) -> F64:
+        """The whole, (n_free,); nothing is added after that."""
+        for name, cells in self._layout.cells.items():
+            if name in self._made:
+                at = self._layout.offset[name]
+                self._vector[at : at + len(cells)] += self._made[name].reshape(-1)[cells]
+        return self._vector
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._layout.offset
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layout.offset)
+
+    def __len__(self) -> int:
+        return len(self._layout.offset)
 
 
 class Layout(NamedTuple):
@@ -47,6 +132,8 @@ class Layout(NamedTuple):
     upper: F64
     cells: Mapping[str, I64] = {}
     "flat numbers, ascending, of the free entries of parameters that are partly frozen"
+    place: Mapping[str, I64] = {}
+    "of the same, (size,): where each entry is in w, -1 where it is frozen"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,44 +148,21 @@ class Layout(NamedTuple):
         cells = self.cells[name] if name in self.cells else np.arange(self.parameters[name].declared.size)
         return Entries(self.offset[name] + np.arange(len(cells)), cells, self.parameters[name].declared.shape)
 
-    def values(self, w: F64) -> dict[str, F64]:
+    def values(self, w: F64) -> Values:
         """The value of every parameter: views of w, copies where some entries are frozen, frozen ones as they are."""
-        found: dict[str, F64] = {}
-        for name, parameter in self.parameters.items():
-            shape = parameter.declared.shape
-            if name in self.cells:
-                found[name] = np.zeros(shape) if parameter.initial is None else parameter.initial.copy()
-                at, cells = self.offset[name], self.cells[name]
-                found[name].reshape(-1)[cells] = w[at : at + len(cells)]
-            elif name in self.offset:
-                at, size = self.offset[name], int(np.prod(shape, dtype=np.int64))
-                found[name] = w[at : at + size].reshape(shape)
-            else:
-                assert parameter.initial is not None
-                found[name] = parameter.initial
-        return found
+        return Values(self, w)
 
-    def gradient(self) -> tuple[F64, dict[str, F64]]:
-        """A gradient of 0, (n_free,), and arrays by name, to be added into: views of it unless partly frozen."""
-        whole = np.zeros(self.n_free)
-        views = self.values(whole)
-        into = {name: np.zeros_like(views[name]) if name in self.cells else views[name] for name in self.offset}
-        return whole, into
-
-    def collect(self, gradient: F64, into: Mapping[str, F64]) -> None:
-        """Take the free entries of what was added to partly frozen parameters over into the gradient."""
-        for name, cells in self.cells.items():
-            at = self.offset[name]
-            gradient[at : at + len(cells)] = into[name].reshape(-1)[cells]
+    def gradient(self) -> Gradient:
+        """A gradient of 0, to be added into by name."""
+        return Gradient(self)
 
     def vector(self, values: Mapping[str, F64]) -> F64:
         """The vector of these values, (n_free,)."""
         w = np.empty(self.n_free)
-        views = self.values(w)
-        for name in self.offset:
-            if name not in self.cells:
-                views[name][...] = values[name]
-        self.collect(w, values)
+        for name, at in self.offset.items():
+            flat = np.asarray(values[name]).reshape(-1)
+            flat = flat[self.cells[name]] if name in self.cells else flat
+            w[at : at + len(flat)] = flat
         return w
 
     def fingerprint(self) -> str:
@@ -156,4 +220,11 @@ def layout_of(graphs: Iterable[FactorGraph], seen: Mapping[str, Bool] | None = N
         if parameter.initial is not None:
             start[here] = parameter.initial.reshape(-1)[free]
     np.clip(start, lower, upper, out=start)
-    return Layout(parameters, offset, size, start, lower, upper, cells)
+    place = {name: _places(cells[name], offset[name], parameters[name].size) for name in cells}
+    return Layout(parameters, offset, size, start, lower, upper, cells, place)
+
+
+def _places(cells: I64, offset: int, size: int) -> I64:
+    place = np.full(size, -1)
+    place[cells] = offset + np.arange(len(cells))
+    return place
