@@ -153,7 +153,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
             continue
         passing, found = _sum(problem, form, chunks, progress)
         # In a chunk of several samples those that lost nothing keep this answer, whoever is beside them.
-        taken = unanswered & ~found.lost(compiled) & np.isin(compiled.sample_chunk, chunks)
+        taken = unanswered & ~found.lost(compiled) & _in_chunks(compiled, chunks)
         unanswered &= ~taken
         answered = found if answered is None else answered.with_others(found, taken, compiled)
         again = set(chunks) & set(compiled.sample_chunk[unanswered].tolist())
@@ -163,7 +163,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         if found.later:
             later = passing, taken
         if found.forests is not None and found.forests.has_sums:
-            summed = found.forests, taken & np.isin(compiled.sample_chunk, found.forests.chunks)
+            summed = found.forests, taken & _in_chunks(compiled, found.forests.chunks)
     if answered is None:  # no sample at all
         answered = _Marginals(np.zeros(compiled.unary_size), np.zeros(0), np.zeros(0))
     infeasible = np.zeros(len(unanswered), bool)
@@ -239,7 +239,7 @@ def _sum(
         probability, free, variable_free = solver.marginals(problem.expected)
         solved = _Marginals(probability, -(free + passing.least_energies()), variable_free, forests=solver)
         progress.solve(forests)
-        chosen = np.isin(compiled.sample_chunk, forests)
+        chosen = _in_chunks(compiled, forests)
         found = solved if found is None else found.with_others(solved, chosen, compiled)._replace(forests=solver)
     assert found is not None
     return passing, found
@@ -348,6 +348,14 @@ def _decode(problem: Problem, passing: Passing, exact: Bool, chunks: Iterable[in
         if not problem.any_soft and not exact[compiled.sample_chunk == chunk].all():
             improve(problem, passing, state, to_factor, first, stop)
     return state
+
+
+def _in_chunks(compiled: Compiled, chunks: Sequence[int] | I64) -> Bool:
+    """Samples of these chunks, (N,)."""
+    chosen = np.zeros(len(compiled.chunk_variable_start) - 1, bool)
+    chosen[np.asarray(chunks, np.int64)] = True
+    found: Bool = chosen[compiled.sample_chunk]
+    return found
 
 
 def _infeasible(compiled: Compiled, belief: F64) -> Bool:

@@ -19,7 +19,7 @@ _kept: dict[int, dict[Hashable, Any]] = {}
 
 def once_for(compiled: Compiled, key: Hashable, make: Callable[[], T]) -> T:
     """What `make` returned when it was first called for this graph and key."""
-    owner = compiled.slot_message
+    owner = compiled.run_field  # who replaces anything of a graph replaces this
     found = _kept.get(id(owner))
     if found is None:
         found = _kept[id(owner)] = {}

@@ -29,7 +29,31 @@ from factorgraph_ebm.losses.loss import PER_VARIABLE, Loss
 
 BLOCK = 1 << 28
 "bytes that the numbers and messages of one block may take"
+KEPT = 1 << 28
+"bytes that batches of one sample may take: an online method comes back to each sample in every epoch"
 STOPPED = (Status.ITERATION_LIMIT, Status.TIME_LIMIT)
+
+
+class Kept:
+    """Batches of one sample, made when they are first asked for, and kept as long as they fit."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+        self._batches: dict[int, Batch] = {}
+        self._bytes = 0
+
+    def batch(self, samples: I64) -> Batch:
+        """The samples as a batch."""
+        if len(samples) != 1:
+            return Batch(self._data, samples)
+        sample = int(samples[0])
+        found = self._batches.get(sample)
+        if found is None:
+            found = Batch(self._data, samples)
+            self._bytes += 20_000 + 8 * (4 * found.compiled.unary_size + 2 * found.compiled.store_size)
+            if self._bytes <= KEPT:
+                self._batches[sample] = found
+        return found
 
 
 class Problem(NamedTuple):
@@ -43,12 +67,13 @@ class Problem(NamedTuple):
     "(n,) of samples"
     blocks: list[Batch]
     "all samples, in order"
+    kept: Kept
 
 
 def make_problem(data: Data, layout: Layout, loss: Loss, inference: Inference, weights: F64) -> Problem:
     """Compile the samples, block by block."""
     blocks = [Batch(data, range(low, high)) for low, high in _ranges(data)]
-    return Problem(data, layout, loss, inference, weights, blocks)
+    return Problem(data, layout, loss, inference, weights, blocks, Kept(data))
 
 
 def _ranges(data: Data) -> list[tuple[int, int]]:
@@ -84,7 +109,7 @@ def evaluate(problem: Problem, w: F64, samples: I64 | None = None, *, update: in
     values = problem.layout.values(w)
     gradient = problem.layout.gradient()
     losses, infeasible, unconverged = [], [], 0
-    batches: Sequence[Batch] = problem.blocks if samples is None else [Batch(problem.data, samples)]
+    batches: Sequence[Batch] = problem.blocks if samples is None else [problem.kept.batch(samples)]
     for batch in batches:
         weight = np.where(batch.judged, problem.weights[batch.chosen], 0.0)
         asking = Asking(batch, values, problem.inference, problem.loss.cost, update, expected=-weight)

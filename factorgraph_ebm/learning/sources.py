@@ -76,6 +76,14 @@ class Direct:
     def _columns(self) -> SparseRows:
         return sparse_rows(self.matrix.T, self._places, self.at, self._width)
 
+    @functools.cached_property
+    def _row_shares(self) -> list[tuple[int, int]]:
+        return self._rows.shares(SHARE)
+
+    @functools.cached_property
+    def _column_shares(self) -> list[tuple[int, int]]:
+        return self._columns.shares(SHARE)
+
     def bind(self, values: Values, unary: F64, threads: int | None) -> None:
         """Add the product to the unary energies."""
         if self._used is None:
@@ -84,7 +92,7 @@ class Direct:
             weights = values.pick(self.weights.name, self._used)
         else:
             weights = values[self.weights.name].reshape(-1)[self._used]
-        _in_shares(self._rows, lambda low, high: self._rows.add(weights, unary, low, high), threads)
+        _in_shares(self._row_shares, lambda low, high: self._rows.add(weights, unary, low, high), threads)
 
     def pull(self, values: Values, unary: F64, into: Mapping[str, F64], threads: int | None) -> None:
         """Add the gradient with respect to the weights, from that with respect to the unary energies."""
@@ -93,7 +101,7 @@ class Direct:
             return
         whole = self._used is None and self.weights.is_declared and into[name].flags.c_contiguous
         out = into[name].reshape(-1) if whole else np.zeros(len(self._places) * self._width)
-        _in_shares(self._columns, lambda low, high: self._columns.add(unary, out, low, high), threads)
+        _in_shares(self._column_shares, lambda low, high: self._columns.add(unary, out, low, high), threads)
         if self._used is not None and isinstance(into, Gradient):
             into.add(name, self._used, out)
         elif self._used is not None:
@@ -102,12 +110,14 @@ class Direct:
             self.weights.pullback(values, slice(0, 1), out.reshape(1, -1), into)
 
 
-def _in_shares(rows: SparseRows, work: Callable[[int, int], None], threads: int | None) -> None:
-    """Call work(low, high) for ranges that make up all rows, on one thread or several."""
-    shares = rows.shares(SHARE)
+def _in_shares(
+    shares: Sequence[tuple[int, int]], work: Callable[[int, int], None], threads: int | None
+) -> None:
+    """Call work(low, high) for ranges of rows, on one thread or several."""
     threads = min(len(shares), processors() if threads is None else threads)
     if threads <= 1:
-        work(0, len(rows.at))
+        for low, high in shares:
+            work(low, high)
         return
     ticket = itertools.count()
 
