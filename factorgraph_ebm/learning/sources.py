@@ -172,9 +172,10 @@ class Sources:
         for direct in self.direct:
             direct.bind(values[0], unary, threads)
         if self.direct:
-            if not unary.min() > -np.inf:
+            low, high = float(unary.min()), float(unary.max())
+            if not low > -np.inf:
                 self._refuse(values)
-            largest = max(largest, largest_finite(unary))
+            largest = max(largest, -low, high)
         if not union.fits(largest):
             return union.bind(values, states)  # which says what is too large
         push(self.folds, states, unary, store)
