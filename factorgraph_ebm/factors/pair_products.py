@@ -16,7 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import AT_F8, AT_I8, AT_U4, NOTHING, SIZE, inlined, kernel
-from factorgraph_ebm.factors.table_statistics import BLOCK, add_product
+from factorgraph_ebm.factors.register_sums import sum_one, sum_two
+from factorgraph_ebm.factors.table_statistics import BLOCK
 
 U8 = np.uint64
 
@@ -84,7 +85,13 @@ def add_pair_products(  # type: ignore[no-untyped-def]
                     scratch[x + i] = 0.0
                 for j in range(k1):
                     scratch[y + j] = 0.0
-        add_product(scratch, first, U8(1), k0, k0, n, second, U8(0), k1)
+        i = U8(0)
+        while i + U8(1) < k0:
+            x, y = first + i, first + i + U8(1)
+            sum_two(scratch, i * k1, i * k1 + k1, scratch, x, y, k0, scratch, second, k1, n, k1)
+            i += U8(2)
+        if i < k0:
+            sum_one(scratch, i * k1, scratch, first + i, k0, scratch, second, k1, n, k1)
         start += n
     for e in range(columns):
         sums[e] += scratch[e]

@@ -57,7 +57,7 @@ def pair_statistics(run, number, store, constants, to_factor, share, out, scratc
             scratch[second + i] = exp_minus(to_factor[m1 + start * k1 + i])
             scratch[third + i] = 0.0
         if shared >= 0:
-            add_product(scratch, first, k0, U8(1), n, k0, U8(0), third, k1)
+            _add_product(scratch, first, k0, U8(1), n, k0, U8(0), third, k1)
         for f in range(start, start + n):
             a = first + (f - start) * k0
             b = second + (f - start) * k1
@@ -68,7 +68,7 @@ def pair_statistics(run, number, store, constants, to_factor, share, out, scratc
                 if shared < 0:
                     least = _weigh(store, t, s0, s1, k0, k1, scratch)
                     if least < np.inf:
-                        add_product(scratch, a, k0, U8(1), U8(1), k0, U8(0), u, k1)
+                        _add_product(scratch, a, k0, U8(1), U8(1), k0, U8(0), u, k1)
                 total = 0.0
                 for j in range(k1):
                     total += scratch[u + j] * scratch[b + j]
@@ -85,7 +85,7 @@ def pair_statistics(run, number, store, constants, to_factor, share, out, scratc
                     for j in range(k1):
                         out[o + j * s1] += c * scratch[i * k1 + j] * scratch[b + j]
         if shared >= 0:
-            add_product(scratch, first, U8(1), k0, k0, n, second, sums, k1)
+            _add_product(scratch, first, U8(1), k0, k0, n, second, sums, k1)
         start += n
     if shared >= 0:
         for i in range(k0):
@@ -111,7 +111,7 @@ def _weigh(store, t, s0, s1, k0, k1, out):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def add_product(x, left, row, column, n, m, right, target, k):  # type: ignore[no-untyped-def]
+def _add_product(x, left, row, column, n, m, right, target, k):  # type: ignore[no-untyped-def]
     """x[target + g k + j] += sum over i < m of x[left + g row + i column] * x[right + i k + j], for g < n, j < k.
 
     Four rows on the right times two on the left: each row that is loaded is used twice, each sum is stored once in
