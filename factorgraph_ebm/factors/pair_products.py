@@ -85,12 +85,11 @@ def add_pair_products(  # type: ignore[no-untyped-def]
                     scratch[x + i] = 0.0
                 for j in range(k1):
                     scratch[y + j] = 0.0
-        i = U8(0)
-        while i + U8(1) < k0:
+        paired = k0 & ~U8(1)
+        for i in range(U8(0), paired, U8(2)):
             x, y = first + i, first + i + U8(1)
             sum_two(scratch, i * k1, i * k1 + k1, scratch, x, y, k0, scratch, second, k1, n, k1)
-            i += U8(2)
-        if i < k0:
+        for i in range(paired, k0):
             sum_one(scratch, i * k1, scratch, first + i, k0, scratch, second, k1, n, k1)
         start += n
     for e in range(columns):
