@@ -137,6 +137,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     progress = Progress(problem, compiled.sample_forest, options)
     left = set(range(len(progress.runs)))
     later: tuple[Passing, Bool] | None = None
+    summed: tuple[Forests, Bool] | None = None
     parts: list[Part] = []
     answered: _Marginals | None = None
     unanswered = np.ones(len(compiled.sample_chunk), bool)
@@ -147,7 +148,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
             continue
         passing, found = _sum(problem, form, chunks, progress)
         # In a chunk of several samples those that lost nothing keep this answer, whoever is beside them.
-        taken = unanswered & ~found.lost(compiled) & np.isin(compiled.sample_chunk, chunks)
+        taken = unanswered & ~found.lost(compiled) & _in_chunks(compiled, chunks)
         unanswered &= ~taken
         answered = found if answered is None else answered.with_others(found, taken, compiled)
         again = set(chunks) & set(compiled.sample_chunk[unanswered].tolist())
@@ -156,6 +157,8 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         parts.append(Part(passing, tuple(c for c in chunks if c not in again)))
         if found.later:
             later = passing, taken
+        if found.forests is not None and found.forests.has_sums:
+            summed = found.forests, taken & _in_chunks(compiled, found.forests.chunks)
     if answered is None:  # no sample at all
         answered = _Marginals(np.zeros(compiled.unary_size), np.zeros(0), np.zeros(0))
     infeasible = np.zeros(len(unanswered), bool)
@@ -171,9 +174,16 @@ def marginals(problem: Problem, **options: Any) -> Answer:
             np.copyto(known, _log_partitions(problem, passing), where=taken)
         return known
 
+    def statistics(weight: F64, out: Numbers) -> Bool:
+        assert summed is not None
+        forests, taken = summed
+        forests.add_statistics(np.where(taken, weight, 0.0), out)
+        return taken
+
     return _answer(
         problem, Kept(problem, parts, progress, minimize=False), progress, _statuses(compiled, progress, infeasible),
         marginals=answered.probability, log_partition=None if later is not None else known, sums=sums,
+        statistics=None if summed is None else statistics,
     )  # fmt: skip
 
 
@@ -188,6 +198,8 @@ class _Marginals(NamedTuple):
     "(V,) free energy of each belief: +inf where nothing is allowed, NaN where digits were lost"
     later: bool = False
     "log_partition is anything: it is made when it is read"
+    forests: Forests | None = None
+    "which found them, where samples are forests"
 
     def lost(self, compiled: Compiled) -> Bool:
         """Samples that lost digits, (N,)."""
@@ -218,11 +230,12 @@ def _sum(
         progress.damp(passing, loopy)
         found = _read(problem, passing)
     if forests:
-        probability, free, variable_free = Forests(passing, forests).marginals()
-        solved = _Marginals(probability, -(free + passing.least_energies()), variable_free)
+        solver = Forests(passing, forests)
+        probability, free, variable_free = solver.marginals(problem.expected)
+        solved = _Marginals(probability, -(free + passing.least_energies()), variable_free, forests=solver)
         progress.solve(forests)
-        chosen = np.isin(compiled.sample_chunk, forests)
-        found = solved if found is None else found.with_others(solved, chosen, compiled)
+        chosen = _in_chunks(compiled, forests)
+        found = solved if found is None else found.with_others(solved, chosen, compiled)._replace(forests=solver)
     assert found is not None
     return passing, found
 
@@ -310,6 +323,14 @@ def _decode(problem: Problem, passing: Passing, exact: Bool, chunks: Iterable[in
         if not problem.any_soft and not exact[compiled.sample_chunk == chunk].all():
             improve(problem, passing, state, to_factor, first, stop)
     return state
+
+
+def _in_chunks(compiled: Compiled, chunks: Sequence[int] | I64) -> Bool:
+    """Samples of these chunks, (N,)."""
+    chosen = np.zeros(len(compiled.chunk_variable_start) - 1, bool)
+    chosen[np.asarray(chunks, np.int64)] = True
+    found: Bool = chosen[compiled.sample_chunk]
+    return found
 
 
 def _infeasible(compiled: Compiled, belief: F64) -> Bool:

@@ -59,6 +59,8 @@ class Problem(NamedTuple):
     "at most so many; None: as many as pay"
     alone: bool = False
     "of a sum no marginals are read, nor messages: a method may leave them out"
+    expected: F64 | None = None
+    "(N,) weights that `Answer.statistics` will probably be asked with: a method may make them on its way"
 
     @property
     def compiled(self) -> Compiled:
@@ -142,6 +144,10 @@ class Answer(NamedTuple):
     "the same by kinds of assignments, for factors whose tables may be too large; None where `joint` is to be asked"
     excess: Callable[[], F64] | None = None
     "least energy with each state, above the least, (unary_size,), where messages do not tell"
+
+    statistics: Callable[[F64, Numbers], Bool] | None = None
+    """(weight (N,), out): add weight * the expected indicators of the numbers of factors, and say for which samples,
+    (N,). Where the method has them at less cost than through its messages"""
 
     def log_partitions(self) -> F64:
         """log_partition, now or made now."""

@@ -263,6 +263,7 @@ def _point(asking: Asking, numbers: Numbers, chosen: Chosen) -> Term:
 
     def accumulate(slope: F64, out: Numbers) -> None:
         # Where there is no such assignment, the states are those of some other.
-        add_assignment(union, numbers, chosen.states, np.where(chosen.energy < np.inf, slope, 0.0), out)
+        there = np.where(chosen.energy < np.inf, slope, 0.0)
+        add_assignment(union, numbers, chosen.states, there, out, chosen.energy)
 
     return Term(chosen.energy, accumulate, chosen.status, asking.batch, chosen.missed)

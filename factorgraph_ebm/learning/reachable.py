@@ -103,9 +103,9 @@ def energies_and_slopes(problem: Problem, w: F64) -> tuple[F64, F64]:
             )
         numbers = zeros(term.batch.union)
         term.accumulate(np.ones(1), numbers)
-        slope, into = problem.layout.gradient()
-        term.batch.pull(asking.values, numbers, into)
-        slopes[row] = slope
+        slope = problem.layout.gradient()
+        term.batch.pull(asking.values, numbers, slope)
+        slopes[row] = slope.vector()
     return energies, slopes
 
 
