@@ -106,7 +106,7 @@ def test_threads_of_blas_do_not_change_a_bit(rng, tmp_path):
     script = tmp_path / "gradient.py"
     script.write_text(
         "import numpy as np, sys\n"
-        "import test_sources as t\n"
+        "import test_merged_sources as t\n"
         "rng = np.random.default_rng(5)\n"
         "data, layout = t.sentences(rng, 30)\n"
         "problem = t.make_problem(data, layout, t.likelihood(), t.Inference(), np.ones(30))\n"

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from strategies import case_of
 
 import factorgraph_ebm as fg
+from factorgraph_ebm.arrays import Numbers
 from factorgraph_ebm.compiler.parts import Sample
 from factorgraph_ebm.compiler.union import compile_union
 from factorgraph_ebm.errors import FactorError
@@ -25,25 +26,31 @@ def union_of(graphs, given):
     return union, np.concatenate([each.states for each in known]), [each.reals for each in known]
 
 
+def copy(numbers):
+    return Numbers(numbers.unary.copy(), numbers.store.copy())
+
+
 def assert_equal_to_the_union(union, values, states):
     sources = Sources(union)
     merged, plain = sources.bind(values, states), union.bind(values, states)
-    for one, two in zip(merged, plain):
-        assert_allclose(one, two, rtol=1e-13, atol=1e-13)
+    assert_allclose(merged.unary, plain.unary, rtol=1e-13, atol=1e-13)
+    if not sources.direct:  # else what only goes to unary energies is not in the store as well
+        assert_allclose(merged.store, plain.store, rtol=1e-13, atol=1e-13)
     rng = np.random.default_rng(0)
     gradient = zeros(union)
     gradient.unary[:] = rng.normal(size=len(gradient.unary))
-    gradient.store[:] = rng.normal(size=len(gradient.store))
+    if not sources.direct:  # else the engine reads nothing of the store, and has no slopes there
+        gradient.store[:] = rng.normal(size=len(gradient.store))
     names = {name: np.shape(value) for name, value in values[0].items() if all(name in each for each in values)}
     for name in [name for name, shape in names.items() if any(np.shape(each[name]) != shape for each in values)]:
         del names[name]  # a real input, each sample's own
     found = [{name: np.ones(shape) for name, shape in names.items()} for _ in range(2)]
-    sources.pull(values, states, gradient, found[0])
+    sources.pull(values, states, copy(gradient), found[0])  # what it is given is used up
     union.pullback(values, states, gradient, [found[1]] * len(values))
     for name in names:
         assert_allclose(found[0][name], found[1][name], rtol=1e-12, atol=1e-12)
     some = {name: np.ones(shape) for name, shape in list(names.items())[::2]}
-    sources.pull(values, states, gradient, some)  # only what is there
+    sources.pull(values, states, copy(gradient), some)  # only what is there
     for name, array in some.items():
         assert (array == found[0][name]).all()
     return sources
@@ -60,7 +67,7 @@ def test_architectures(name):
     values = layout.values(np.abs(rng.normal(size=layout.n_free)))
     sources = assert_equal_to_the_union(union, [{**values, **each} for each in reals], states)
     if name in ("flat", "chain", "sparse", "Product"):  # one product of features and weights, whatever the lengths
-        assert sum(hasattr(each.source, "W") for each in sources.sources) == 1
+        assert sum(hasattr(each.source, "W") for each in sources.sources) + len(sources.direct) == 1
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -94,8 +101,9 @@ def test_features_of_neighbours_and_of_samples_far_apart_are_stacked(kind):
     union, states, _ = union_of(graphs, [{}] * 5)
     values = {"W": rng.normal(size=(3, 2)), "v": rng.normal(size=(3, 2))}
     sources = assert_equal_to_the_union(union, [values] * 5, states)
-    assert len(sources.sources) == 2
-    assert sorted(each.rows for each in sources.sources) == [14, 28]
+    direct = [len(each.at) for each in sources.direct]
+    assert sorted([each.rows for each in sources.sources] + direct) == [14, 28]
+    assert (len(direct) == 2) == (kind == "sparse")
 
 
 def test_numbers_that_are_none_are_refused_with_their_declaration():
