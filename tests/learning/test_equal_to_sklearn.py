@@ -94,9 +94,7 @@ def test_likelihood_of_two_classes_is_logistic_regression(data, c):
 def test_likelihood_of_three_classes_is_multinomial_logistic_regression(data, c):
     x, y = data(3)
     theirs = sklearn.linear_model.LogisticRegression(C=c, tol=1e-10, max_iter=10_000).fit(x, y)
-    model = fit(
-        classes(x.shape[1], 3), x, y, loss="likelihood", optimizer=TIGHT, regularizer=weights_only(c, len(x))
-    )
+    model = fit(classes(x.shape[1], 3), x, y, loss="likelihood", optimizer=TIGHT, regularizer=weights_only(c, len(x)))
     np.testing.assert_allclose(probabilities(model, x), theirs.predict_proba(x), rtol=0, atol=1e-5)
     assert np.array_equal([g["y"] for g in model.best_guess([{"x": row} for row in x])], theirs.predict(x))
     np.testing.assert_allclose(model.parameters["w"], -theirs.coef_.T, rtol=1e-4, atol=1e-4)
