@@ -172,11 +172,10 @@ def test_both_bounds_of_bcfw_hold_the_optimum_of_the_machine():
 
 @pytest.mark.parametrize("data", [flower_data, blobs])
 def test_hinge_has_the_objective_of_the_dual_solver(data):
-    """`SVC` of a linear kernel, by another algorithm. It penalises no intercept, so none is learned: data are centred."""
+    """`SVC` of a linear kernel, by another algorithm. It penalises no intercept, which is held where it found it."""
     x, y = data(2)
     sign = 2 * y - 1
     theirs = sklearn.svm.SVC(kernel="linear", C=C, tol=1e-8).fit(x, y)
-    # With its intercept held as a feature's fixed weight, what is left to learn is w alone.
     b = float(theirs.intercept_[0])
     w, fixed = fg.Parameter("w", shape=x.shape[1]), fg.Parameter("b", initial=b, frozen=True)
 

@@ -28,7 +28,7 @@ def configurations(*shape):
 
 
 def drawn(rng, phi, w):
-    """Numbers of a configuration for each row of statistics phi (n, configurations, parameters), and the information."""
+    """The number of a configuration for each row of phi (n, configurations, parameters), and the information."""
     energy = phi @ w
     p = np.exp(energy.min(axis=1, keepdims=True) - energy)
     p /= p.sum(axis=1, keepdims=True)
