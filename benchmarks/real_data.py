@@ -203,15 +203,15 @@ def snake_rows(folder: pathlib.Path, quick: bool) -> Iterator[Row]:
         model = fg.EnergyModel(
             snake_grid(conditional), loss="likelihood", regularizer=fg.l2(SNAKE_L2), inference=passing
         )
-        yield fitted(f"snakes, likelihood, {where}", model, train, test, epochs=2 if quick else 60)[0]
+        yield fitted(f"snakes, likelihood, {where}", model, train, test, epochs=2 if quick else 40)[0]
     model = fg.EnergyModel(
-        snake_grid(True), loss=HAMMING, regularizer=fg.l2(1e-4), inference=passing,
+        snake_grid(True), loss=HAMMING, regularizer=fg.l2(1e-3), inference=passing,
         optimizer=fg.optimizers.adagrad(0.1, batch_size=20),
     )  # fmt: skip
     yield fitted(f"snakes, hinge, {where}", model, train, test, epochs=2 if quick else 20)[0]
 
 
-SNAKE_L2 = 2e-4
+SNAKE_L2 = 4e-3
 
 
 # Digits: even or odd, with a latent kind of each.
