@@ -30,7 +30,7 @@ import second_order
 import timing
 
 import factorgraph_ebm as fg
-from factorgraph_ebm.inference import run, trees
+from factorgraph_ebm.inference import known_orders, run, trees
 
 NETWORKS = ("alarm", "insurance", "hailfinder", "win95pts")
 ENDINGS = (".bif", ".bif.gz", ".uai", ".uai.gz")
@@ -136,6 +136,7 @@ def measure_network(name: str, graph: fg.FactorGraph, chosen: argparse.Namespace
     def ask(threads: int, *, anew: bool) -> object:
         if anew:
             trees._kept.clear()
+            known_orders._kept.clear()
         belief = fg.marginals(graph, threads=threads, **EXACT)
         return belief.log_partition, [belief[v] for v in graph.variables]
 

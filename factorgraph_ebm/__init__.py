@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from factorgraph_ebm.formats import read, read_evidence, write
     from factorgraph_ebm.interop import from_networkx, to_networkx
     from factorgraph_ebm.learning import optimizers
+    from factorgraph_ebm.learning.diagnosis import diagnose
     from factorgraph_ebm.learning.regularizers import elastic_net, group, l1, l2
     from factorgraph_ebm.model import EnergyModel
     from factorgraph_ebm.questions.diverse import diverse
@@ -71,6 +72,7 @@ _LAZY = {
     "MinimizeResult": "answers.result",
     "RankedResult": "answers.ranked",
     "Status": "answers.result",
+    "diagnose": "learning.diagnosis",
     "diverse": "questions.diverse",
     "elastic_net": "learning.regularizers",
     "energy": "questions.energy",
@@ -135,6 +137,7 @@ __all__ = [
     "Variable",
     "VariableError",
     "WidthTooLargeError",
+    "diagnose",
     "diverse",
     "elastic_net",
     "energy",

@@ -8,10 +8,8 @@ touches the code of another; combinations that cannot work are refused when the 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -19,32 +17,39 @@ import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64
-from factorgraph_ebm.errors import EvidenceError, FormatError, MethodError, ParameterError
-from factorgraph_ebm.formats.archive import ArchiveReader, ArchiveWriter
-from factorgraph_ebm.graph.expressions import Computed
+from factorgraph_ebm.errors import EvidenceError, MethodError, ParameterError
 from factorgraph_ebm.graph.graph import FactorGraph
-from factorgraph_ebm.inference import METHODS, check_options
 from factorgraph_ebm.learning.asking import Inference
-from factorgraph_ebm.learning.capabilities import refusals
-from factorgraph_ebm.learning.data import Architecture, Data, Dicts, given_of, graph_of, read_data
-from factorgraph_ebm.learning.evaluate import Problem, make_problem
+from factorgraph_ebm.learning.choices import check_choices, check_inference, choose_optimizer, read_inference
+from factorgraph_ebm.learning.data import Architecture, Dicts, given_of, graph_of, read_data
+from factorgraph_ebm.learning.evaluate import make_problem
 from factorgraph_ebm.learning.layout import Layout, layout_of
-from factorgraph_ebm.learning.optimizers import as_optimizer, bcfw, lbfgs, sgd
+from factorgraph_ebm.learning.model_file import read_model, write_model
+from factorgraph_ebm.learning.optimizers import as_optimizer
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
-from factorgraph_ebm.learning.oracle import UNREGULARIZED, Oracle, Regularizer, from_slopes, objective
+from factorgraph_ebm.learning.oracle import UNREGULARIZED, objective
+from factorgraph_ebm.learning.preparing import (
+    fingerprint,
+    labelled_names,
+    read_pairs,
+    read_seed,
+    read_weights,
+    set_aside,
+    warn_of_constants,
+    warn_of_symmetry,
+)
 from factorgraph_ebm.learning.problem_oracle import make_oracle
-from factorgraph_ebm.learning.regularizers import Penalty, Specification, VectorLayout, bind_regularizer
-from factorgraph_ebm.learning.training import Row, Settings, Trained, train
+from factorgraph_ebm.learning.regularizers import Specification, bind_regularizer
+from factorgraph_ebm.learning.scoring import share_right
+from factorgraph_ebm.learning.training import Settings, train
+from factorgraph_ebm.learning.watching import Row, Watch
 from factorgraph_ebm.losses import Loss, as_loss, check_beta
 from factorgraph_ebm.losses.costs import check_cost_names
-from factorgraph_ebm.losses.loss import SUMMED
-from factorgraph_ebm.questions.asking import read_beta
+from factorgraph_ebm.questions.asking import read_beta, read_count
 from factorgraph_ebm.questions.energy import energy
 from factorgraph_ebm.questions.marginals import marginals
 from factorgraph_ebm.questions.minimize import minimize
 from factorgraph_ebm.questions.rank import rank
-
-KIND, VERSION = "model of factorgraph_ebm", 1
 
 
 class EnergyModel:
@@ -54,9 +59,8 @@ class EnergyModel:
     ----------
     architecture : FactorGraph, or a function from a sample (any dict) to the graph of that sample
     loss : a word such as "likelihood", "hinge" or "perceptron", or a call such as `losses.hinge(margin="hamming")`
-    optimizer : a word such as "lbfgs" or "sgd", or a call such as `optimizers.sgd(learning_rate=0.1)`. None: bcfw
-        for a hinge with `l2` and full labels, sgd(average=True) for other losses that are maxima of affine functions
-        and for contrastive divergence, lbfgs for all others
+    optimizer : a word such as "lbfgs" or "sgd", or a call such as `optimizers.sgd(learning_rate=0.1)`. None: lbfgs
+        for losses without kinks, bcfw for a hinge with `l2` and full labels, sgd(average=True) for all else
     regularizer : `l2(strength)`, `l1`, `elastic_net`, `group`, or a list of them
     inference : the name of a method, or the options of a verb: `dict(method="bp", damping=0.3)`
     latent : "minimize" over what has no right answer, or "marginalize" it at beta
@@ -65,8 +69,11 @@ class EnergyModel:
     Attributes
     ----------
     parameters : name -> array; empty before `fit`
-    history : list of a dict for each update: update, loss, objective, gradient_norm, gap (mean energy of the best wrong
-        answer above the right one), unconverged (samples whose inference did not converge), seconds, validation
+    history : list of a dict for each update, NaN for what is not known: update, loss, objective, gradient_norm (as the
+        optimiser met them), unconverged (samples whose inference did not converge), seconds, validation; after updates
+        1, 2, 4, 8, ... and the last also gap (energy of the best wrong answer above the right one, a mean over up to
+        256 samples), gap_size (mean of its size) and spread (of all energies). Others are of the optimiser: step,
+        bound and duality_gap (working_bound and working_gap where inference is not exact)
 
     Raises
     ------
@@ -108,65 +115,19 @@ class EnergyModel:
         self.loss = as_loss(loss)
         self.optimizer = None if optimizer is None else as_optimizer(optimizer)
         self.regularizer = regularizer
-        self.inference: dict[str, Any] = {"method": inference} if isinstance(inference, str) else dict(inference)
+        self.inference = read_inference(inference)
         self.latent = latent
         self.beta = read_beta(beta)
         self.parameters: dict[str, F64] = {}
         self.history: list[Row] = []
         check_beta(self.loss, self.beta)
-        self._check_inference()
-        self._check_optimizer()
-
-    # What is refused before anything is seen.
-
-    def _check_inference(self) -> None:
-        method = self.inference.get("method", "auto")
-        check_options(method, self._options())
-        if method == "auto":
-            return
-        chosen = METHODS[method]
-        sums = [query.kind for query in self.loss.queries if query.kind in SUMMED - {"pieces", "sites"}]
-        if sums and chosen.marginals is None:
-            raise MethodError(
-                f'method "{method}" finds best guesses; loss "{self.loss.name}" asks for a free energy. Write '
-                'inference="bp" or "auto", or loss="hinge".'
-            )
-        minima = [query.kind for query in self.loss.queries if query.kind in ("best", "wrong")]
-        if minima and chosen.best is None:
-            raise MethodError(
-                f'method "{method}" finds no best guesses, which loss "{self.loss.name}" asks for. Write '
-                'inference="bp" or "auto".'
-            )
+        if latent == "marginalize" and self.beta == 0.0:
+            raise MethodError('latent="marginalize" needs beta above 0. Write beta=1.0, or latent="minimize".')
+        check_inference(self.loss, self.inference.get("method", "auto"), self._options())
+        check_choices(self.loss, self.optimizer, regularizer, latent)
 
     def _options(self) -> dict[str, Any]:
         return {name: value for name, value in self.inference.items() if name not in ("method", "threads")}
-
-    def _check_optimizer(self) -> None:
-        """What the optimiser needs against what is known of the loss and the regulariser alone."""
-        if self.optimizer is None:
-            return
-        loss = self.loss
-        known = {
-            "convex": loss.convex, "piecewise_linear": loss.piecewise_linear, "smooth": loss.smooth,
-            "objective": loss.is_objective,
-        }  # fmt: skip
-        # What depends on samples is taken for granted, until they are seen.
-        traits = {name for name, holds in known.items() if holds} | {"linear", "fully_labelled", "exact"}
-        empty = np.zeros((0, 1))
-        oracle = from_slopes(lambda w, s: (empty[:, 0], empty), [0.0], n_samples=0, traits=traits)
-        oracle = oracle._replace(complete=lambda w: oracle)
-        reason = refusals(self.optimizer, oracle, self._assumed())
-        if reason is not None:
-            raise MethodError(f"{reason} (loss {loss.name!r})")
-
-    def _assumed(self) -> Regularizer:
-        """The regulariser as it would be on some vector."""
-        if self.regularizer is None:
-            return UNREGULARIZED
-        parts = [self.regularizer] if isinstance(self.regularizer, (Penalty, Regularizer)) else list(self.regularizer)
-        return bind_regularizer(
-            [part._replace(only=None) if isinstance(part, Penalty) else part for part in parts], VectorLayout(1)
-        )
 
     # Training.
 
@@ -181,7 +142,7 @@ class EnergyModel:
         epochs: int | None = None,
         callbacks: Sequence[Callable[[Row], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
-        rng: int = 0,
+        rng: int | np.random.Generator = 0,
         progress: bool = False,
     ) -> Self:
         """Learn the parameters of P(targets | samples), from their `initial` values (0 where there are none).
@@ -193,32 +154,47 @@ class EnergyModel:
         targets : list of dicts: the right answers. What is missing (None, -1, masked, no key) is latent
         weights : (n,) of samples, at least 0; None: 1
         validation : (samples, targets), or the share of the samples to set aside; the parameters with the best loss on
-            these are kept (the best `score`, where the loss has no value to compare)
-        patience : stop after so many updates without a better validation
+            these are kept (the best `score`, where the loss has no lower bound, or is no objective)
+        patience : stop after so many updates without a better validation; needs one
         epochs : at most so many updates: epochs of sgd and its like, iterations of lbfgs
         callbacks : functions that are told each row of `history`; one that returns True stops the training
-        checkpoint : path of a file that is written every ten updates. Where it exists, training goes on from it, and
-            ends with the same bits as if it had never stopped
-        rng : seed of the order of samples, of draws, and of what is set aside
+        checkpoint : path of a file that is written every ten updates and after the last. Where it exists, training
+            goes on from it, and ends with the same bits as if it had never stopped; one of other data or choices is
+            refused
+        rng : seed of the order of samples, of draws, and of what is set aside; or a generator to draw it from
         progress : show a bar with the loss and the time left
+
+        An interrupt (Ctrl-C) ends the training with a ConvergenceWarning, and the best parameters so far are kept. So
+        does inference that did not converge for some samples in the last update warn.
 
         Raises
         ------
         EvidenceError, ParameterError : samples and targets that do not fit the graphs, or nothing to learn.
-        MethodError : the choices cannot work on these samples, or the loss became NaN or infinite.
+        MethodError : the choices cannot work on these samples, or the loss became NaN or infinite: the message names
+            sample and factor.
         FactorError : a right answer is forbidden.
+        FormatError : the checkpoint is of other data or choices, broken, or cannot be written.
+        After an error the model is as it was before.
         """
-        self.history, self.parameters = [], {}
         return self._fit(
             samples, targets, weights=weights, validation=validation, patience=patience, epochs=epochs,
             callbacks=callbacks, checkpoint=checkpoint, rng=rng, progress=progress,
         )  # fmt: skip
 
     def partial_fit(
-        self, samples: Dicts, targets: Dicts, *, weights: npt.ArrayLike | None = None, rng: int = 0
+        self,
+        samples: Dicts,
+        targets: Dicts,
+        *,
+        weights: npt.ArrayLike | None = None,
+        rng: int | np.random.Generator = 0,
     ) -> Self:
-        """One update, an epoch of sgd and its like, from the parameters as they are; arguments and errors as `fit`."""
-        return self._fit(samples, targets, weights=weights, epochs=1, rng=rng)
+        """One update, an epoch of sgd and its like, from the parameters as they are; arguments and errors as `fit`.
+
+        What an optimiser remembers (momentum, curvature) begins anew in each call, and the order of samples and draws
+        is another one. An optimiser that cannot go on from some parameters (bcfw, cutting_plane) is refused.
+        """
+        return self._fit(samples, targets, weights=weights, epochs=1, rng=rng, on=True)
 
     def _fit(
         self,
@@ -226,40 +202,45 @@ class EnergyModel:
         targets: Dicts,
         *,
         weights: npt.ArrayLike | None,
-        rng: int,
+        rng: int | np.random.Generator,
         validation: tuple[Dicts, Dicts] | float | None = None,
         patience: int | None = None,
         epochs: int | None = None,
         callbacks: Sequence[Callable[[Row], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         progress: bool = False,
+        on: bool = False,
     ) -> Self:
-        shares = _read_weights(weights, samples if samples is not None else targets)
-        aside: tuple[Dicts, Dicts] | None = None
-        if isinstance(validation, (int, float)):
-            samples, targets, shares, aside = _set_aside(samples, targets, shares, float(validation), rng)
-        elif validation is not None:
-            aside = validation
+        """`on`: from the parameters and the history as they are."""
+        earlier = self.history if on else []
+        shares, seed = read_weights(weights, read_pairs(samples, targets)), read_seed(rng) + len(earlier)
+        updates = None if epochs is None else read_count(epochs, "epochs= is None or an int", 0)
+        if patience is not None:
+            read_count(patience, "patience= is None or an int", 1)
+            if validation is None:
+                raise MethodError("patience= waits for a better validation. Write validation=0.2, or leave it out.")
+        samples, targets, shares, aside = set_aside(samples, targets, shares, validation, seed)
         data = read_data(self.architecture, samples, targets)
         layout = layout_of(data.graphs)
-        check_cost_names(self.loss.cost, _labelled_names(data))
-        _warn_of_constants(data)
-        problem = make_problem(data, layout, self.loss, self._inference(rng), shares)
-        start = self._start(layout)
-        _warn_of_symmetry(problem, start)
-        oracle = make_oracle(problem, start, rng)
+        check_cost_names(self.loss.cost, labelled_names(data))
+        warn_of_constants(data, stacklevel=4)
+        problem = make_problem(data, layout, self.loss, self._inference(seed), shares)
+        start = self._start(layout) if on else layout.start
+        warn_of_symmetry(problem, start, stacklevel=4)
+        watch = Watch(shares)
+        oracle = make_oracle(problem, start, seed, watch.note)
         regularizer = bind_regularizer(self.regularizer, layout)
-        optimizer = self._optimizer_for(oracle, regularizer)
-        reason = refusals(optimizer, oracle, regularizer)
-        if reason is not None:
-            raise MethodError(reason)
+        optimizer = choose_optimizer(self.loss, self.optimizer, oracle, regularizer, anew=not on)
         how = Settings(
-            epochs, None if aside is None else self._validator(aside, layout), patience, tuple(callbacks), checkpoint,
-            fingerprint=self._fingerprint(layout, optimizer, rng, shares), progress=progress,
+            updates, None if aside is None else self._validator(aside, layout), patience, tuple(callbacks), checkpoint,
+            progress=progress, earlier=len(earlier),
         )  # fmt: skip
-        trained: Trained = train(problem, oracle, optimizer, regularizer, how)
+        if checkpoint is not None:
+            choices = (optimizer.name, self.beta, self.latent, sorted(self.inference.items()), seed)
+            how = how._replace(fingerprint=fingerprint(problem, regularizer, start, *choices))
+        trained = train(problem, oracle, watch, optimizer, regularizer, how)
         self.parameters = {name: np.array(value) for name, value in layout.values(trained.w).items()}
-        self.history = [*self.history, *trained.history]
+        self.history = [*earlier, *trained.history]
         return self
 
     def _inference(self, seed: int) -> Inference:
@@ -268,32 +249,28 @@ class EnergyModel:
         return Inference(method, self._options(), self.beta, latent, seed=seed, threads=threads)
 
     def _start(self, layout: Layout) -> F64:
-        if not self.parameters:
-            return layout.start
+        """The parameters as they are, or `initial` for those that are new."""
         initial = layout.values(layout.start)
-        return layout.vector({name: self.parameters.get(name, initial[name]) for name in layout.names})
-
-    def _optimizer_for(self, oracle: Oracle, regularizer: Regularizer) -> Optimizer:
-        if self.optimizer is not None:
-            return self.optimizer
-        if self.loss.is_objective and not self.loss.piecewise_linear:
-            return lbfgs()
-        if self.loss.name == "hinge" and refusals(bcfw(), oracle, regularizer) is None:
-            return bcfw()
-        return sgd(average=True)
+        known = {name: self.parameters.get(name, initial[name]) for name in layout.names}
+        for name, value in known.items():
+            if value.shape != initial[name].shape:
+                raise ParameterError(
+                    f'parameter "{name}" has shape {initial[name].shape} in these graphs, and was learned with '
+                    f"{value.shape}. Call fit to begin anew."
+                )
+        return layout.vector(known)
 
     def _validator(self, aside: tuple[Dicts, Dicts], layout: Layout) -> Callable[[F64], float]:
         samples, targets = aside
         if not self.loss.is_objective or self.loss.lower_bound == -math.inf:
             return lambda w: 1.0 - self._score(samples, targets, layout.values(w))
         data = read_data(self.architecture, samples, targets)
+        for name in layout_of(data.graphs).parameters:
+            if name not in layout.parameters:
+                raise ParameterError(f'parameter "{name}" is in graphs of validation= only, so it is not learned.')
         problem = make_problem(data, layout, self.loss, self._inference(0), np.ones(len(data.graphs)))
         oracle = make_oracle(problem, layout.start, 0)
         return lambda w: objective(oracle, UNREGULARIZED, w).loss
-
-    def _fingerprint(self, layout: Layout, optimizer: Optimizer, seed: int, weights: F64) -> str:
-        told = (layout.fingerprint(), self.loss.name, optimizer.name, self.beta, self.latent, seed, weights.tolist())
-        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
     # Asking.
 
@@ -321,6 +298,8 @@ class EnergyModel:
         """`energy` of an assignment of all variables that the sample does not give, in nats."""
         is_list = isinstance(sample, (list, tuple))
         samples, assignments = (list(sample), list(assignment)) if is_list else ([sample], [assignment])
+        if len(samples) != len(assignments):
+            raise EvidenceError(f"{len(samples)} samples and {len(assignments)} assignments: each has its own.")
         graphs, given = self._read(samples)
         full = [{**named, **answer} for named, answer in zip(given, assignments, strict=True)]
         found = energy(graphs, full, parameters=self._values(graphs, None))
@@ -331,29 +310,20 @@ class EnergyModel:
         return self._score(samples, targets, None)
 
     def _score(self, samples: Dicts, targets: Dicts, values: Mapping[str, F64] | None) -> float:
+        read_pairs(samples, targets)
         data = read_data(self.architecture, samples, targets)
-        asked = list(samples) if samples is not None else [{}] * len(data.graphs)
-        graphs, given = data.graphs, [given_of(g, s) for g, s in zip(data.graphs, asked)]
-        right = total = 0
-        keywords = {"latent": self.latent, "beta": self.beta, **self.inference}
-        guesses = minimize(graphs, given, parameters=self._values(graphs, values), **keywords)
-        for i, (graph, guess) in enumerate(zip(graphs, guesses)):
-            labelled = data.labelled(i)
-            for name, offset in graph.cell_offset.items():
-                here = slice(offset, offset + graph[name].size)
-                if labelled[here].any():
-                    said = guess.indices[name].reshape(-1)
-                    right += int(np.count_nonzero((said == data.targets[i].states[here]) & labelled[here]))
-                    total += int(np.count_nonzero(labelled[here]))
-        if not total:
-            raise EvidenceError("targets have no labels to compare with.")
-        return right / total
+        given = [{}] * len(data.graphs) if samples is None else [given_of(g, s) for g, s in zip(data.graphs, samples)]
+        how = {"latent": self.latent, "beta": self.beta, **self.inference}
+        return share_right(data, given, self._values(data.graphs, values), how)
 
     def _ask(self, verb: Callable[..., Any], sample: Any, keywords: dict[str, Any]) -> Any:
         is_list = isinstance(sample, (list, tuple))
         graphs, given = self._read(list(sample) if is_list else [sample])
         values = self._values(graphs, keywords.pop("parameters", None))
-        found = verb(graphs, given, parameters=values, **{**self.inference, **keywords})
+        method = self.inference.get("method", "auto")
+        # Options are of a method: another one has others.
+        usual = self.inference if keywords.get("method", method) == method else {}
+        found = verb(graphs, given, parameters=values, **{**usual, **keywords})
         return found if is_list else found[0]
 
     def _read(self, samples: Sequence[Any]) -> tuple[list[FactorGraph], list[dict[Any, Any]]]:
@@ -376,13 +346,10 @@ class EnergyModel:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, history and the choices that are words and numbers; not the architecture, which is code."""
-        archive = ArchiveWriter()
-        arrays = {name: archive.add(value) for name, value in self.parameters.items()}
-        history = [{name: float(value).hex() for name, value in row.items()} for row in self.history]
-        archive.write(path, {
-            "kind": KIND, "version": VERSION, "parameters": arrays, "history": history, "loss": self.loss.name,
-            "latent": self.latent, "beta": float(self.beta).hex(),
-        })  # fmt: skip
+        choices = {
+            "loss": self.loss.name, "latent": self.latent, "beta": self.beta, "inference": self.inference,
+        }  # fmt: skip
+        write_model(path, self.parameters, self.history, choices)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], architecture: Architecture, **choices: Any) -> Self:
@@ -390,8 +357,8 @@ class EnergyModel:
 
         Parameters
         ----------
-        choices : loss, optimizer, regularizer, inference, latent, beta; without them the loss is the one of that name
-            with its defaults
+        choices : loss, optimizer, regularizer, inference, latent, beta; without them as saved, and the loss is the one
+            of that name with its defaults
 
         Raises
         ------
@@ -409,20 +376,7 @@ class EnergyModel:
         >>> bool(np.all(again.parameters["w"] == model.parameters["w"])), again.best_guess({})["y"].item()
         (True, 1)
         """
-        archive = ArchiveReader(path)
-        header = archive.header()
-        if not isinstance(header, dict) or header.get("kind") != KIND:
-            raise FormatError(f"{path}: not a saved model.")
-        if header.get("version") != VERSION:
-            raise FormatError(f"{path}: a model of version {header.get('version')!r}; this library reads {VERSION}.")
-        try:
-            told = {
-                "loss": str(header["loss"]), "latent": str(header["latent"]), "beta": float.fromhex(header["beta"]),
-            }  # fmt: skip
-            parameters = {str(name): np.array(archive.array(at)) for name, at in header["parameters"].items()}
-            history = [{str(name): float.fromhex(v) for name, v in row.items()} for row in header["history"]]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FormatError(f"{path}: the header of the model is broken: {error}.") from None
+        parameters, history, told = read_model(path)
         model = cls(architecture, **{**told, **choices})
         model.parameters, model.history = parameters, history
         return model
@@ -430,73 +384,3 @@ class EnergyModel:
     def __repr__(self) -> str:
         fitted = f"{len(self.parameters)} parameters" if self.parameters else "not fitted"
         return f"<EnergyModel: loss {self.loss.name}, {fitted}>"
-
-
-def _read_weights(weights: npt.ArrayLike | None, samples: Dicts) -> F64:
-    n = 0 if samples is None else len(samples)
-    if weights is None:
-        return np.ones(n)
-    read = np.array(weights, np.float64)
-    if read.shape != (n,) or not np.isfinite(read).all() or (read < 0).any():
-        raise EvidenceError(f"weights= has one finite number from 0 for each of {n} samples, not shape {read.shape}.")
-    return read
-
-
-def _set_aside(
-    samples: Dicts, targets: Dicts, weights: F64, share: float, seed: int
-) -> tuple[Dicts, Dicts, F64, tuple[Dicts, Dicts]]:
-    """Split by a random order: what to train on, and what to validate on."""
-    n = len(weights)
-    count = round(share * n)
-    if not 0.0 < share < 1.0 or not 0 < count < n:
-        raise MethodError(
-            f"validation= is (samples, targets), or a share of the {n} samples between 0 and 1, not {share}."
-        )
-    order = np.random.default_rng([seed, n]).permutation(n)
-    kept, aside = np.sort(order[count:]).tolist(), np.sort(order[:count]).tolist()
-
-    def those(dicts: Dicts, chosen: list[int]) -> Dicts:
-        return None if dicts is None else [dicts[i] for i in chosen]
-
-    return (
-        those(samples, kept), those(targets, kept), weights[kept],
-        (those(samples, aside), those(targets, aside)),
-    )  # fmt: skip
-
-
-def _labelled_names(data: Data) -> set[str]:
-    return {
-        name
-        for i, graph in enumerate(data.graphs)
-        for name, offset in graph.cell_offset.items()
-        if data.labelled(i)[offset : offset + graph[name].size].any()
-    }
-
-
-def _warn_of_constants(data: Data) -> None:
-    """Say where a parameter will not be learned, since a function of it has no pullback."""
-    for graph in {id(g): g for g in data.graphs}.values():
-        for key, factor in zip(graph.keys, graph.factors):
-            for slot in factor.slots:
-                source = slot.source
-                if isinstance(source, Computed) and not source.learned and source.parameters:
-                    names = ", ".join(f'"{p.name}"' for p in source.parameters)
-                    warnings.warn(
-                        f'factor "{key}": Computed has no pullback, so parameter {names} is not learned through it. '
-                        "Write pullback=.",
-                        UserWarning,
-                        stacklevel=4,
-                    )
-                    return
-
-
-def _warn_of_symmetry(problem: Problem, start: F64) -> None:
-    graphs = {id(graph): graph for graph in problem.data.graphs}.values()
-    hidden = any(variable.role == "latent" for graph in graphs for variable in graph.variables.values())
-    if hidden and len(start) > 1 and np.all(start == start[0]):
-        warnings.warn(
-            "there are latent variables, and all parameters start equal: states of a latent variable may never come "
-            "apart. Write initial=rng.normal(...) for some.",
-            UserWarning,
-            stacklevel=4,
-        )

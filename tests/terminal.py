@@ -10,9 +10,10 @@ import pytest
 
 def run_at_terminal(command, **options):
     """Run a command; return its exit code, its standard output, and what a person at the terminal saw."""
-    pty = pytest.importorskip("pty")
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
     ours, theirs = pty.openpty()
     try:
+        termios.tcsetwinsize(ours, (24, 120))  # it begins without a size, and a bar would have no room
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, **options) as process:
             os.close(theirs)
             seen = []

@@ -66,15 +66,18 @@ def test_import_without_a_home_directory():
     assert fresh(code) is True
 
 
-def test_the_example_of_the_readme_runs(capsys):
+def test_the_examples_of_the_readme_run(capsys):
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 1
+    assert len(blocks) == 2
     scope = {}
     exec(blocks[0], scope)
     wrong_before = (scope["noisy"] != scope["clean"]).sum()
     wrong_after = (scope["best"]["y"] != scope["clean"]).sum()
     assert wrong_after < wrong_before / 4
     assert str(scope["best"].energy) in capsys.readouterr().out
+    exec(blocks[1], scope)
+    before = (scope["noisy"] == scope["clean"]).mean()
+    assert before + 0.05 < scope["model"].score(scope["samples"], scope["targets"]) < 1.0
 
 
 @pytest.mark.parametrize("command", ["demo", "test"])

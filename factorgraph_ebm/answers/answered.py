@@ -53,6 +53,11 @@ class Answered:
         return self.compiled.variable_start.astype(np.int64)
 
     @cached_property
+    def _states(self) -> I64:
+        """Of each engine variable."""
+        return np.diff(self.start)
+
+    @cached_property
     def scaled(self) -> Numbers:
         """The energies in the units of the messages."""
         numbers, scale = self.problem.numbers, self.answer.message_beta
@@ -102,22 +107,22 @@ class Answered:
         probability = self.answer.marginals
         assert probability is not None
         variable = self.variables(sample)[cells]
+        start, states = self.start, self._states
+        if len(cells) and variable.min() >= 0 and states[variable[0]] == width == states[variable].min():
+            # None has more states than there is room for. Networks of single variables are read one by one.
+            if len(cells) == 1:
+                return probability[start[variable[0]] : start[variable[0] + 1]].reshape(1, width).copy()
+            rows_of_all: F64 = probability[start[variable][:, None] + np.arange(width)]
+            return rows_of_all
         out = np.zeros((len(cells), width))
-        if len(cells) == 1 and variable[0] >= 0:  # networks of single variables are read one by one
-            first, stop = self.start[variable[0]], self.start[variable[0] + 1]
-            out[0, : stop - first] = probability[first:stop]
-            return out
         given = np.flatnonzero(variable < 0)
         out[given, self.given[sample].states[cells[given]]] = 1.0
         free = variable if not len(given) else variable[variable >= 0]
         rows = np.arange(len(cells)) if not len(given) else np.flatnonzero(variable >= 0)
-        count = self.start[free + 1] - self.start[free]
-        if not len(given) and len(count) and count.min() == count.max() == width:
-            rows_of_all: F64 = probability[self.start[free][:, None] + np.arange(width)]
-            return rows_of_all
+        count = states[free]
         for k in np.unique(count).tolist():
             chosen = count == k
-            at = self.start[free[chosen]][:, None] + np.arange(k)
+            at = start[free[chosen]][:, None] + np.arange(k)
             out[rows[chosen], :k] = probability[at]
         return out
 

@@ -16,12 +16,12 @@ import numpy as np
 from factorgraph_ebm.answers.answered import Answered, Found, Slots, entries_of, slots_of
 from factorgraph_ebm.answers.messages import position_of
 from factorgraph_ebm.arrays import F64
+from factorgraph_ebm.engine.ties import margins
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.table_map import MOST_AXES
 from factorgraph_ebm.inference.tables import add_messages, find_runs, message_rows, run_of, run_tables
 
-TIE = 1e-9
 LARGEST_MARGINALS = 1 << 28
 "entries of the marginals of one declaration: 2 GiB"
 
@@ -128,7 +128,7 @@ def _from_messages(answered: Answered, run: int) -> F64:
     low = energy.min(axis=axes, keepdims=True)
     low = np.where(np.isfinite(low), low, 0.0)
     if answered.problem.beta == np.inf:
-        weight = (energy - low <= TIE * np.maximum(1.0, np.abs(low))).astype(np.float64)
+        weight = (energy - low <= margins(low)).astype(np.float64)
     else:
         weight = np.exp(low - energy)
     total = weight.sum(axis=axes, keepdims=True)

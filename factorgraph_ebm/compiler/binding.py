@@ -37,6 +37,8 @@ class Fold(NamedTuple):
     "in place of the table: states of the given slots (g, n) -> the elements (n, m)"
     picks: Callable[[I64], I64] | None = None
     "in place of the table: the same states -> which number of its factor each element is, (n, m); -1: +inf"
+    plain: bool = False
+    "each target gets the first m numbers of its factor as they are: there is nothing to look up"
 
     @property
     def size(self) -> int:
@@ -85,6 +87,18 @@ def add_tables_transposed(gradient, store_gradient, n, target, source, base, ent
                 store_gradient[s + index[e]] += coefficient[e] * gradient[t + j]
 
 
+@kernel(NOTHING, F8, READ_F8, SIZE, READ_I8, READ_I8, SIZE)
+def add_rows(out, store, n, target, source, m):  # type: ignore[no-untyped-def]
+    """`add_tables` where nothing is looked up: out += rows of the store."""
+    target_step = 0 if len(target) == 1 else 1
+    source_step = 0 if len(source) == 1 else 1
+    for i in range(n):
+        t = np.uint64(target[i * target_step])
+        s = np.uint64(source[i * source_step])
+        for j in range(m):
+            out[t + j] += store[s + j]
+
+
 def push(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:
     """Add every fold into `unary` and `store`."""
     for f in folds:
@@ -98,6 +112,9 @@ def push(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:
             elements = np.where(number >= 0, store[f.source[:, None] + np.maximum(number, 0)], np.inf)
             np.add.at(out, f.target[:, None] + np.arange(elements.shape[1]), elements)
             continue
+        if f.plain:
+            add_rows(out, store, f.size, f.target, f.source, len(f.entry))
+            continue
         table = f.table
         add_tables(
             out, store, f.size, f.target, f.source, f.base(states), f.entry,
@@ -107,7 +124,8 @@ def push(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:
 
 def pull(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:
     """Carry the gradients of targets back to the declared numbers, adding into `store`."""
-    derived = store.copy()  # targets lie in the same array as the sources: read one, write the other
+    # Targets may lie in the same array as the sources: read one, write the other.
+    derived = store if all(f.to_unary for f in folds) else store.copy()
     for f in folds:
         if f.rows is not None:
             continue
@@ -116,6 +134,9 @@ def pull(folds: Sequence[Fold], states: I64, unary: F64, store: F64) -> None:
             number = f.picks(states[f.given_cells])
             slopes = np.where(number >= 0, gradient[f.target[:, None] + np.arange(number.shape[1])], 0.0)
             np.add.at(store, f.source[:, None] + np.maximum(number, 0), slopes)
+            continue
+        if f.plain:
+            add_rows(store, gradient, f.size, f.source, f.target, len(f.entry))
             continue
         table = f.table
         add_tables_transposed(

@@ -36,8 +36,33 @@ class Leaves(NamedTuple):
     "(slots,) in the numbers of the leaf"
 
 
-class Tree(NamedTuple):
+class Nodes(NamedTuple):
     """N nodes, what is below a node right before it, component after component. Tensor t is leaf t, or node t - L."""
+
+    x: I64
+    "(N,) larger of the two tensors"
+    y: I64
+    "(N,) the other; -1: x alone"
+    above: I64
+    "(N,) node that joins this one to another; -1 at the root of a component"
+    due: I64
+    "(N,) variable that made two tensors be joined; what is taken out is of its stage"
+    start: I64
+    "(L + N + 1,) first axis of each tensor"
+    axis: I64
+    "variable"
+    union_start: I64
+    "(N + 1,)"
+    union: I64
+    "the variables of both tensors of a node"
+    is_kept: U8
+    "1: an axis of the node; 0: taken out"
+    component: I64
+    "(C + 1,) first node of each component"
+
+
+class Tree(NamedTuple):
+    """Nodes with the loops of their contractions, over tables with all entries."""
 
     x: I64
     "(N,) larger of the two tensors"
@@ -69,6 +94,22 @@ class Tree(NamedTuple):
     loop: I64
     work: F64
     "(N,) products that a node takes, each way"
+    total: Total
+
+
+class Total(NamedTuple):
+    """Sums and maxima over a tree."""
+
+    work: F64
+    "(C,) of the nodes of each component"
+    products: float
+    "of all nodes"
+    widest: float
+    "largest work of a node; 1 where there is none"
+    largest: int
+    "elements of the largest tensor, at least 1"
+    room: int
+    "largest room of a component"
 
 
 BEST_PAIR = 8
@@ -267,8 +308,8 @@ def sort_nodes(x, y, leaves, order, parent, stack):  # type: ignore[no-untyped-d
                 depth += 1
 
 
-def grow_tree(leaves: Leaves, states: I64, order: I64, stage: U8) -> Tree:
-    """The tree of an order of elimination.
+def join_leaves(leaves: Leaves, states: I64, order: I64, stage: U8) -> Nodes:
+    """The nodes of an order of elimination, whatever their tables would take.
 
     Parameters
     ----------
@@ -298,12 +339,21 @@ def grow_tree(leaves: Leaves, states: I64, order: I64, stage: U8) -> Tree:
     number_of = np.empty(n_leaves + count, np.int64)
     number_of[:n_leaves], number_of[n_leaves + nodes] = np.arange(n_leaves), n_leaves + np.arange(count)
     above = np.where(parent >= 0, number_of[n_leaves + parent] - n_leaves, -1)[nodes]
-    x, y, due = node_x[nodes], node_y[nodes], node_due[nodes]
-    x, y = number_of[x], np.where(y >= 0, number_of[y], -1)
+    x, y = node_x[nodes], node_y[nodes]
     union_start, picked = _rows(union_start[: count + 1], nodes)
-    union, is_kept = union[picked], is_kept[picked]
-    start, picked = _rows(start[: n_leaves + count + 1], np.concatenate([np.arange(n_leaves), n_leaves + nodes]))
-    axis = axis[picked]
+    start, chosen = _rows(start[: n_leaves + count + 1], np.concatenate([np.arange(n_leaves), n_leaves + nodes]))
+    return Nodes(
+        number_of[x], np.where(y >= 0, number_of[y], -1), above, node_due[nodes], start, axis[chosen], union_start,
+        union[picked], is_kept[picked], np.append(0, np.flatnonzero(above < 0) + 1),
+    )  # fmt: skip
+
+
+def grow_tree(leaves: Leaves, states: I64, order: I64, stage: U8) -> Tree:
+    """The tree of an order of elimination, of tables with all entries. Parameters as in `join_leaves`."""
+    n_leaves, n = len(leaves.start) - 1, len(states)
+    nodes = join_leaves(leaves, states, order, stage)
+    x, y, start, axis, union_start, union = nodes.x, nodes.y, nodes.start, nodes.axis, nodes.union_start, nodes.union
+    first, count = nodes.component, len(nodes.x)
     used = len(union)
     number, row = np.empty(len(axis), np.int64), np.empty(len(axis), np.int64)
     sizes = np.empty(n_leaves + count, np.int64)
@@ -323,13 +373,18 @@ def grow_tree(leaves: Leaves, states: I64, order: I64, stage: U8) -> Tree:
     roles = (axis_own, axis_x, axis_y), (along(x, row), axis_y, axis_own), (along(y, row), axis_x, axis_own)
     for role, strides in enumerate(roles):
         at = write_loops(states, union_start, union, *strides, loop_start[role], loop, at)
-    first = np.append(0, np.flatnonzero(above < 0) + 1)
     total = np.concatenate([[0], np.cumsum(sizes[n_leaves:])])
     logs = np.concatenate([[0.0], np.cumsum(np.log2(states[union]))])
+    work, room = np.rint(np.exp2(logs[union_start[1:]] - logs[union_start[:-1]])), np.diff(total[first])
+    of_component = np.add.reduceat(work, first[:-1]) if count else np.zeros(0)
+    in_all = Total(
+        of_component, float(work.sum()), float(work.max(initial=1.0)), int(sizes.max(initial=1)),
+        int(room.max(initial=0)),
+    )  # fmt: skip
     return Tree(
-        x, y, above, union_start, union, is_kept, axis_x, axis_y, due, sizes,
-        total[:-1] - np.repeat(total[first[:-1]], np.diff(first)), np.diff(total[first]), first, loop_start,
-        loop[:at].copy(), np.rint(np.exp2(logs[union_start[1:]] - logs[union_start[:-1]])),
+        x, y, nodes.above, union_start, union, nodes.is_kept, axis_x, axis_y, nodes.due, sizes,
+        total[:-1] - np.repeat(total[first[:-1]], np.diff(first)), room, first, loop_start, loop[:at].copy(), work,
+        in_all,
     )  # fmt: skip
 
 

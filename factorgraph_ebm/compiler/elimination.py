@@ -11,13 +11,14 @@ Components that are alike, one the copy of another, are ordered once: a list of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from factorgraph_ebm._jit import F8, I8, NOTHING, READ_I8, REAL, kernel
-from factorgraph_ebm.arrays import F64, I64, U8
-from factorgraph_ebm.compiler.elimination_components import copy_orders, find_components, find_copies
+from factorgraph_ebm.arrays import F64, I64, U8, Bool
+from factorgraph_ebm.compiler.elimination_components import Components, copy_orders, find_components, find_copies
 from factorgraph_ebm.compiler.elimination_first import order_lightly
 from factorgraph_ebm.compiler.elimination_graph import MOST, filled
 from factorgraph_ebm.compiler.elimination_search import order_components
@@ -39,6 +40,8 @@ class Elimination(NamedTuple):
     "(C,) sum of the entries of the buckets; +inf where one exceeds the limit"
     width: F64
     "(C,) log2 of the entries of the largest bucket; +inf there too"
+    searched: bool = False
+    "more than the first order and a known one were looked at"
 
 
 def find_order(
@@ -51,6 +54,7 @@ def find_order(
     effort: float = 0.25,
     cheap: float = CHEAP,
     hopeful: bool = False,
+    known: Callable[[], Known | None] | None = None,
 ) -> Elimination:
     """Look for an order of few entries.
 
@@ -66,6 +70,7 @@ def find_order(
         (of which each takes as long as a few products of entries)
     cheap : entries of a component up to which no order but the first is looked for
     hopeful : give up where the first order of a component exceeds FAR times the limit; otherwise others are tried
+    known : an order that was found for a graph much like this, if there is one; asked for where the first is dear
 
     Examples
     --------
@@ -85,52 +90,95 @@ def find_order(
     graph, far = (factor_start, slot_variable, states, stage), min(limit * FAR, 2.0**1000)
     order_lightly(*graph, parts, like, far, order, entries, largest)
     dear = (like == np.arange(n)) & ((entries > cheap) | (largest > limit))
-    if dear.any() and not (hopeful and (entries[dear] == np.inf).any()):
-        others = np.where(dear, like, -1)
-        for search in (_order_narrowly, order_components):
-            found = np.empty(len(states), np.int64), np.full(n, np.inf), np.full(n, np.inf)
-            search(*graph, *parts[1:], others, float(limit), float(effort), *found)
-            better = np.flatnonzero(dear & (found[1] < entries))
-            entries[better], largest[better] = found[1][better], found[2][better]
-            for c in better.tolist():
-                order[parts.start[c] : parts.start[c + 1]] = found[0][parts.start[c] : parts.start[c + 1]]
+
+    def take(found: _Found) -> Bool:
+        """Take the orders that cost less."""
+        better: Bool = dear & (found.entries <= entries) & np.isfinite(found.entries)
+        entries[better], largest[better] = found.entries[better], found.largest[better]
+        for c in np.flatnonzero(better).tolist():
+            order[parts.start[c] : parts.start[c + 1]] = found.order[parts.start[c] : parts.start[c + 1]]
+        return better
+
+    former = known() if known is not None and dear.any() else None
+    if former is not None:
+        found = _order_dear(graph, parts, dear, limit, former.order)
+        take(found)
+        dear &= bool(found.entries[dear].sum() > former.enough)
+    searched = bool(dear.any()) and not (hopeful and bool((entries[dear] == np.inf).any()))
+    if searched:
+        take(_order_dear(graph, parts, dear, limit))
+        within = np.where(largest > limit, np.inf, entries)
+        found = _Found(np.empty(len(states), np.int64), within, np.full(n, np.inf))
+        order_components(*graph, *parts[1:], np.where(dear, like, -1), float(limit), float(effort), *found)
+        take(found)
     entries[largest > limit] = np.inf
     largest[largest > limit] = np.inf
     copy_orders(*parts[1:4], like, order, entries, largest)
-    return Elimination(order, parts.start, entries, np.log2(largest))
+    return Elimination(order, parts.start, entries, np.log2(largest), searched)
 
 
-def _order_narrowly(
-    factor_start: I64,
-    slot_variable: I64,
-    states: I64,
-    stage: U8,
-    start: I64,
-    member: I64,
-    local: I64,
-    own_start: I64,
-    own: I64,
-    like: I64,
-    limit: float,
-    effort: float,
-    order: I64,
-    entries: F64,
-    largest: F64,
-) -> None:
-    """The order of Cuthill and McKee, within stages, of each component c where `like[c]` is c."""
+class Known(NamedTuple):
+    """An order that was found for another graph."""
+
+    order: I64
+    "(V,)"
+    enough: float
+    "entries of all dear components up to which no other order is looked for"
+
+
+class _Found(NamedTuple):
+    """Orders of some components, as `Elimination` has them; +inf, and anything in `order`, for all others."""
+
+    order: I64
+    entries: F64
+    largest: F64
+
+
+def _order_dear(
+    graph: tuple[I64, I64, I64, U8], parts: Components, dear: Bool, limit: float, known: I64 | None = None
+) -> _Found:
+    """The `dear` components in a `known` order (V,), or in that of Cuthill and McKee; always within stages."""
+    factor_start, slot_variable, states, stage = graph
+    chosen = np.flatnonzero(dear)
+    member, _ = _rows(parts.member, parts.start, chosen)
+    start, count = np.zeros(len(chosen), np.int64), np.diff(parts.start)[chosen]
+    start[1:] = np.cumsum(count)[:-1]
+    own, _ = _rows(parts.own, parts.own_start, chosen)
+    slots, own_start = _rows(slot_variable, factor_start, own)
+    place = np.empty(len(states), np.int64)
+    place[member] = np.arange(len(member))
+    slots = place[slots]
+    if known is None:
+        order = _narrow_order(own_start, slots, len(member))
+    else:
+        order = place[known[dear[parts.component[known]]]]
+    order = order[np.argsort(stage[member[order]], kind="stable")]
+    grouped, entries, largest = np.empty(len(member), np.int64), np.zeros(len(chosen)), np.zeros(len(chosen))
+    eliminate_in_order(
+        own_start, slots, states[member], order, np.repeat(np.arange(len(chosen)), count), start, limit, grouped,
+        entries, largest,
+    )  # fmt: skip
+    found = _Found(np.empty(len(states), np.int64), np.full(len(dear), np.inf), np.full(len(dear), np.inf))
+    found.entries[chosen], found.largest[chosen] = entries, largest
+    found.order[dear[parts.component[parts.member]]] = member[grouped]
+    return found
+
+
+def _rows(values: I64, start: I64, chosen: I64) -> tuple[I64, I64]:
+    """Chosen rows of a ragged array, and where each begins now and the last ends."""
+    length = np.diff(start)[chosen]
+    begin = np.concatenate([[0], np.cumsum(length)])
+    return values[np.arange(begin[-1]) + np.repeat(start[chosen] - begin[:-1], length)], begin
+
+
+def _narrow_order(factor_start: I64, slot_variable: I64, n_variables: int) -> I64:
+    """The order of Cuthill and McKee."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-    holds = csr_array((np.ones(len(slot_variable)), slot_variable, factor_start), (len(factor_start) - 1, len(states)))
-    narrow = reverse_cuthill_mckee((holds.T @ holds).tocsr(), symmetric_mode=True).astype(np.int64)
-    narrow = narrow[np.argsort(stage[narrow], kind="stable")]
-    component = np.empty(len(states), np.int64)
-    component[member] = np.repeat(np.arange(len(like)), np.diff(start))
-    entries[:], largest[:] = 0.0, 0.0
-    entries[like != np.arange(len(like))] = np.inf  # not looked at
-    eliminate_in_order(
-        factor_start, slot_variable, states, narrow, component, start.copy(), limit, order, entries, largest
-    )  # fmt: skip
+    holds = csr_array((np.ones(len(slot_variable)), slot_variable, factor_start), (len(factor_start) - 1, n_variables))
+    found: I64 = reverse_cuthill_mckee((holds.T @ holds).tocsr(), symmetric_mode=True).astype(np.int64)
+    return found
 
 
 def known_order(

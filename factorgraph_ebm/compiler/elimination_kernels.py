@@ -128,16 +128,18 @@ def smallest_key(key, low, top):  # type: ignore[no-untyped-def]
 
 @inlined
 def eliminate_greedily(  # type: ignore[no-untyped-def]
-    node, pool, used, edges, words, n_edges, rule, spread, seed, limit, best, sum_, largest, order, spaces,
+    node, pool, used, edges, words, n_edges, rule, spread, seed, limit, far, best, sum_, largest, order, spaces,
 ):  # fmt: skip
     """Eliminate until nothing is left, nothing of the rule is, or the sum of entries is not below `best`.
 
+    Buckets of more than `far` entries go last, and at one of more than `limit` it ends. Where those beyond the limit
+    itself were put off, all that is left would grow, and rules would find less than without one.
     `sum_` and `largest` are those of what was eliminated before. Returns both (the sum +inf where no bucket is small
     enough), how many were eliminated, the operations, and the seed for the next.
     """
     n = len(node)
     near, inside, pairs, touched = spaces
-    bound = min(limit, best)
+    bound = min(far, best)
     most = np.int64(1) << 40
     if bound < 2.0**MOST:
         # Each logarithm is rounded, so this lets a little more pass; the product decides.

@@ -47,6 +47,12 @@ HEAVIEST = 1 << 12
 "states that count in weighted fill: beyond, sums of products could exceed an integer"
 HOPELESS = 64.0
 "a component that no rule could order within `limit` is tried again for limit / HOPELESS operations"
+NEAR = 16.0
+"where a rule orders it within NEAR times the limit, and nothing else did within it, for BUCKETS * limit operations"
+BUCKETS = 4.0
+"entries of all buckets of such an order, at least, in those of the largest"
+FAR = 1024.0
+"times the limit: larger buckets go last"
 
 
 @inlined
@@ -139,10 +145,11 @@ def copy_rows(node, out):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def search(node, pool, limit, effort, sum_, largest, spaces, order):  # type: ignore[no-untyped-def]
+def search(node, pool, limit, effort, known, sum_, largest, spaces, order):  # type: ignore[no-untyped-def]
     """Write the best order found of all variables; its sum of entries (+inf: none within `limit`), and the largest.
 
-    `sum_` and `largest` are those of what was eliminated before.
+    `known`: sum of entries of an order that was found by other means, +inf where none was within `limit`. `sum_` and
+    `largest` are those of what was eliminated before.
     """
     n = len(node)
     edges, words, n_edges = edges_of(node, pool)
@@ -171,14 +178,13 @@ def search(node, pool, limit, effort, sum_, largest, spaces, order):  # type: ig
     seed = np.int64(20)
     cost = 0
     tried = 0
+    hope = limit / HOPELESS if n <= MATRIX else 0.0
     work = np.empty((n, COLUMNS), np.int64)
     work_pool = np.empty(2 * len(pool) + 1024, np.int64)
     work_edges = np.empty(len(edges), np.int64)
     while True:
         if tried >= rules:
-            allowed = best
-            if best == np.inf:
-                allowed = limit / HOPELESS if n <= MATRIX else 0.0
+            allowed = best if best < np.inf else hope
             if tried >= RESTARTS or cost >= effort * min(allowed, 2.0**62):
                 break
         which = tried % rules
@@ -191,13 +197,16 @@ def search(node, pool, limit, effort, sum_, largest, spaces, order):  # type: ig
             work_edges[i] = edges[i]
         spread = np.int64(1 + wide * (ONE // 4) if which == 1 else max(wide, 1) * UNIT)
         rule = np.int64(MIN_WEIGHT if which == 1 else MIN_FILL)
+        most = limit * NEAR if tried < rules and known == np.inf else limit
         found, found_largest, count, spent, seed = eliminate_greedily(
-            work, work_pool, len(pool), work_edges, words, n_edges, rule, spread, seed, limit, best, sum_, largest,
-            trial, spaces,
+            work, work_pool, len(pool), work_edges, words, n_edges, rule, spread, seed, most, limit * FAR, best, sum_,
+            largest, trial, spaces,
         )  # fmt: skip
         cost += spent
         tried += 1
-        if found < best:
+        if found < best and found_largest > limit:
+            hope = BUCKETS * limit
+        elif found < best:
             best = found
             best_largest = found_largest
             for i in range(n):
@@ -215,6 +224,7 @@ def order_components(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Order each component that is the first of its kind (`like[c]` is c).
 
+    `entries` enters as those of orders that were found by other means, +inf where none was within `limit`.
     `member[start[c]:start[c + 1]]` are the variables of component c, `own[own_start[c]:own_start[c + 1]]` its factors.
     """
     widest = 1
@@ -240,13 +250,13 @@ def order_components(  # type: ignore[no-untyped-def]
             # No part of a graph is wider than the graph: where the rules fail on a part, the whole is not tried.
             new = filled(n, np.int64(-1))
             rows, lists = graph_among(node, pool, part_of(node, pool, PART), new)
-            found, _ = search(rows, lists, limit, 0.0, 0.0, 0.0, spaces, place)
+            found, _ = search(rows, lists, limit, 0.0, 0.0, 0.0, 0.0, spaces, place)
             possible = found < np.inf
         if possible:
             edges, words, n_edges = edges_of(node, pool)
             sum_, most, count, _, _ = eliminate_greedily(
                 node, pool, len(pool), edges, words, n_edges, np.int64(SIMPLICIAL), np.int64(0), np.int64(1), limit,
-                np.inf, 0.0, 0.0, place, spaces,
+                limit, np.inf, 0.0, 0.0, place, spaces,
             )  # fmt: skip
             if not sum_ < np.inf:
                 possible = False
@@ -263,7 +273,7 @@ def order_components(  # type: ignore[no-untyped-def]
             new = filled(n, np.int64(-1))
             rows, lists = graph_among(node, pool, rest, new)
             core = np.empty(len(rest), np.int64)
-            sum_, most = search(rows, lists, limit, effort, sum_, most, spaces, core)
+            sum_, most = search(rows, lists, limit, effort, entries[c], sum_, most, spaces, core)
             if sum_ < np.inf:
                 for i in range(len(rest)):
                     place[count + i] = rest[core[i]]

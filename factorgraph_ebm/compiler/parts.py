@@ -10,7 +10,7 @@ Everything is done in arrays: a million factors cost a few passes over their cel
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -150,7 +150,7 @@ def gather_groups(samples: Sequence[Sample]) -> list[Group]:
         alike.setdefault(s.graph.key, []).append(i)
     groups: list[Group] = []
     store = 0
-    stored: dict[tuple[int, int], list[Group]] = {}
+    stored: dict[Hashable, list[Group]] = {}
     for numbers in alike.values():
         graphs = [samples[i].graph for i in numbers]
         for key, factor in enumerate(graphs[0].factors):
@@ -159,7 +159,8 @@ def gather_groups(samples: Sequence[Sample]) -> list[Group]:
             shared = _same_numbers(factors)
             group = Group(factor, factors, np.array(numbers, np.int64), factor.size, key, store, rows, row_size, shared)
             if rows and shared:
-                known = stored.setdefault((rows, row_size), [])
+                glance = factor.slots[0].source.fingerprint
+                known = stored.setdefault((rows, row_size, glance), [])
                 same = next((g for g in known if _same_numbers((g.factor, factor))), None)
                 if same is not None:
                     group = group._replace(store=same.store, owns=False)
@@ -171,7 +172,7 @@ def gather_groups(samples: Sequence[Sample]) -> list[Group]:
 
 
 COMPARED = 64
-"distinct sources of one size that another is compared with, so that many cost no more than their number"
+"distinct sources, alike at a glance, that another is compared with, so that many cost no more than their number"
 
 
 def _rows_of_numbers(factor: Factor) -> tuple[int, int]:

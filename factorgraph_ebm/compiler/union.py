@@ -11,7 +11,7 @@ import copy
 import hashlib
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +35,7 @@ from factorgraph_ebm.compiler.parts import (
     samples_of,
 )
 from factorgraph_ebm.errors import FactorError
-from factorgraph_ebm.graph.table_map import c_strides, constants_map
+from factorgraph_ebm.graph.table_map import TableMap, c_strides, constants_map
 
 LARGEST_ENERGY = 1e306
 "sums of energies beyond this could overflow into +inf, which means forbidden"
@@ -66,6 +66,8 @@ class Union:
 
     def __init__(self, samples: Sequence[Sample], groups: list[Group], *, rewrite: bool = True) -> None:
         cells = gather_cells(samples)
+        self.structure: Hashable = ()
+        "the same for unions of the same graphs, whatever is given of them"
         self.groups = groups
         self.declared_size = max((g.end for g in groups), default=0)
         self._pieces: list[Piece] = []
@@ -216,7 +218,8 @@ class Union:
             entry = entries_of(part.states, c.place, c.strides)
         else:
             entry = np.array(remaining.entry, np.int64)
-        return Fold(to_unary, target, source, entry, given, c.given_strides, table)
+        plain = not len(given) and _is_plain(table, entry)
+        return Fold(to_unary, target, source, entry, given, c.given_strides, table, plain=plain)
 
     def bind(self, values: Sequence[Values], states: I64) -> Numbers:
         """The numbers of this union.
@@ -270,16 +273,20 @@ class Union:
         declared = store[: self.declared_size]
         if not len(declared):
             return
-        largest = _largest(declared)
-        n = sum(g.size * len(g.samples) for g in self.groups)
-        if largest * n * self._reach <= LARGEST_ENERGY:
+        if self.fits(largest_finite(declared)):
             return
+        n = sum(g.size * len(g.samples) for g in self.groups)
         for i, group in enumerate(self.groups):
             numbers = store[group.store : group.end]
             reach = max((self._reach_of(p) for p in self._pieces if p.group == i), default=1.0)
-            largest = reach * _largest(numbers)
+            largest = reach * largest_finite(numbers)
             if largest * n > LARGEST_ENERGY:
                 group.factor.refuse_magnitude(largest)
+
+    def fits(self, largest: float) -> bool:
+        """Whether sums of energies made of numbers of up to this magnitude cannot overflow."""
+        n = sum(g.size * len(g.samples) for g in self.groups)
+        return largest * n * self._reach <= LARGEST_ENERGY
 
     def _reach_of(self, piece: Piece) -> float:
         """The largest factor by which a number enters an energy of these factors."""
@@ -307,7 +314,15 @@ class Union:
         return rows if members is None else members[rows]
 
 
-def _largest(numbers: F64) -> float:
+def _is_plain(table: TableMap, entry: I64) -> bool:
+    """Whether these entries are the first numbers of a factor, in order."""
+    m = len(entry)
+    if m > len(table.index) or table.constant[entry].any():
+        return False
+    return bool(np.all(table.index[entry] == np.arange(m)) and np.all(table.coefficient[entry] == 1.0))
+
+
+def largest_finite(numbers: F64) -> float:
     """The largest magnitude of those that are finite; none is NaN or -inf."""
     if numbers.size and np.isfinite(high := float(numbers.max())):
         return max(-float(numbers.min()), high)
@@ -342,6 +357,7 @@ def compile_union(samples: Sequence[Sample], *, rewrite: bool = True) -> Union:
             _cache.move_to_end(key)
     if cached is None:
         union = Union(samples, groups, rewrite=rewrite)
+        union.structure = tuple(number for number, _, _ in of_sample), tuple(distinct)
         structure = copy.copy(union)
         structure.groups = []  # the cache keeps structure, not the numbers of whoever compiled it first
         with _lock:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm._jit import AT_F8, AT_I8, NOTHING, SIZE, inlined, kernel
-from factorgraph_ebm.engine.contraction import SECOND, is_tied
+from factorgraph_ebm.engine.contraction import SECOND
+from factorgraph_ebm.engine.ties import is_tied
 from factorgraph_ebm.factors.elementary import exp_minus
 
 BELIEVE = (NOTHING, AT_F8, AT_F8, AT_F8, AT_I8, AT_I8, SIZE)

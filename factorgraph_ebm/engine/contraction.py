@@ -16,6 +16,7 @@ import numpy as np
 
 from factorgraph_ebm._jit import AT_F8, AT_I8, NOTHING, REAL, SIZE, inlined, kernel
 from factorgraph_ebm.engine.addresses import after
+from factorgraph_ebm.engine.ties import is_tied
 from factorgraph_ebm.factors.elementary import exp_minus
 from factorgraph_ebm.factors.extremes import bits, lesser
 from factorgraph_ebm.factors.packs import added, element, filled, load, store, times, turned_square
@@ -297,14 +298,6 @@ def free_sums(out, x, y, loop, counter, mass, size):  # type: ignore[no-untyped-
 
 SECOND = 63
 "counter that holds how far behind an energy the -log of a number of assignments lies"
-TIE = 1e-9
-"energies within this of the least, relative to it where it exceeds 1, are equal"
-
-
-@inlined
-def is_tied(energy, least):  # type: ignore[no-untyped-def]
-    return energy - least <= TIE * max(1.0, abs(least))
-
 
 @kernel(*CONTRACT)
 def tied_sums(out, x, y, loop, counter, mass, size):  # type: ignore[no-untyped-def]

@@ -101,6 +101,7 @@ BLOCKS = (READ_I8, READ_I8, READ_I8, READ_I8)
 @kernel(
     REAL, READ_I8, *FORM, FUNCTION, FUNCTION, *STEPS, READ_I8, READ_I8, *BLOCKS, READ_U8, READ_I8, I8,
     *VARIABLES, *RUNS, READ_U4, READ_U4, *STATE, F8, I8, SIZE, READ_F8, F8, F8, F8, F8,
+    FUNCTION, F8, F8, READ_I8, F8,
 )  # fmt: skip
 def solve_forests(  # type: ignore[no-untyped-def]
     kernels, send, keep, join, weigh, step_kernel, step_run, step_low, step_high, step_target, chunk_start, turn,
@@ -108,11 +109,14 @@ def solve_forests(  # type: ignore[no-untyped-def]
     unary, start, slot_start, slot_split, slot_message,
     run_field, run_field_start, factor_number, constants, store, weight, scope, variable_sample,
     to_variable, to_factor, out, scratch, shift, local, block, energy, least, probability, variable_free, free_energy,
+    products, share, sums, sum_start, room,
 ):  # fmt: skip
     """Probabilities and free energies of the samples of these chunks; threads share the chunks.
 
     `turn[c]` is the first step of chunk c that goes down. `slot_message` says where rows lie in the chunk's own space.
     In forms that weigh, the unary weights and then the probabilities of a chunk lie in one place.
+    Where there are `sums`, the kernel `products` adds the products of rows of each run of a chunk, times the share of
+    the sample, from sums[chunk * size + sum_start[run]] on. A sample that has no answer in this form gets share 0.
     """
     unary, start, slot_start, slot_split, slot_message = of_variables(
         unary, start, slot_start, slot_split, slot_message
@@ -124,6 +128,10 @@ def solve_forests(  # type: ignore[no-untyped-def]
     shift, local = address(shift), address(local)
     probability, variable_free, free_energy = address(probability), address(variable_free), address(free_energy)
     energy, least = address(energy), address(least)
+    summing, width = len(sums) > 0, sum_start[len(sum_start) - 1]
+    of_scope, of_sample, share, sums, room = (
+        address(scope), address(variable_sample), address(share), address(sums), address(room)
+    )  # fmt: skip
     while True:
         ticket = take(tickets, 0)
         if ticket >= len(chunks):
@@ -162,6 +170,18 @@ def solve_forests(  # type: ignore[no-untyped-def]
         for v in range(first, stop):
             if U8(slot_split[v]) == U8(slot_start[v + U8(1)]):
                 free_energy[variable_sample[v]] += variable_free[v]
+        if not summing:
+            continue
+        for v in range(first, stop):
+            found = variable_free[v] + free_energy[variable_sample[v]]
+            if not (found > -np.inf and found < np.inf):
+                share[variable_sample[v]] = 0.0
+        for b in range(block_start[c], block_start[c + 1]):
+            r = block_run[b]
+            call(products, (
+                after(local, run_field_start[r]), weight, to_variable, to_factor, of_scope, of_sample, share,
+                after(sums, c * width + sum_start[r]), room, U8(block_low[b]), U8(block_high[b]),
+            ))  # fmt: skip
 
 
 @kernel(

@@ -25,8 +25,9 @@ from factorgraph_ebm._jit import (
     measure,
 )
 from factorgraph_ebm.engine.addresses import address, after
-from factorgraph_ebm.engine.contraction import SECOND, is_tied
+from factorgraph_ebm.engine.contraction import SECOND
 from factorgraph_ebm.engine.tickets import take
+from factorgraph_ebm.engine.ties import is_tied
 from factorgraph_ebm.factors.elementary import exp_minus
 
 U8 = np.uint64

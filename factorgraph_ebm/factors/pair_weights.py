@@ -12,6 +12,7 @@ import numpy as np
 from factorgraph_ebm._jit import inlined, kernel
 from factorgraph_ebm.factors.message_kernels import SIGNATURE, is_target
 from factorgraph_ebm.factors.prefetching import prefetch_row
+from factorgraph_ebm.factors.register_sums import sum_one, sum_two
 
 U8 = np.uint64
 
@@ -94,47 +95,18 @@ def weigh_pairs(run, number, weight, x, m, out, base, low, n, slot):  # type: ig
                 for j in range(kt):
                     out[o + j] += weight[e + j * st] * a
         return
-    # Two factors of a shared table at a time: each row of it is read once for both.
+    # Two factors of a shared table at a time: each row of it is read once for both. One after another, to the same
+    # bits: what a factor sends does not depend on what is beside it.
     paired = (n & ~U8(1)) if run[4] >= 0 else U8(0)
-    rest = kf & U8(3)
     for f in range(U8(0), paired, U8(2)):
-        t = mirror + U8(run[4])
         o, p = base + f * kt, base + (f + U8(1)) * kt
-        y, z = m + f * kf, m + (f + U8(1)) * kf
-        # One after another, as elsewhere: what a factor sends does not depend on what is beside it, to the last bit.
         for j in range(kt):
             out[o + j] = 0.0
             out[p + j] = 0.0
-        for i in range(rest):
-            a, b = x[y + i], x[z + i]
-            e = t + i * sf
-            for j in range(kt):
-                out[o + j] += weight[e + j] * a
-                out[p + j] += weight[e + j] * b
-        for i in range(rest, kf, U8(4)):
-            a0, a1, a2, a3 = x[y + i], x[y + i + U8(1)], x[y + i + U8(2)], x[y + i + U8(3)]
-            b0, b1, b2, b3 = x[z + i], x[z + i + U8(1)], x[z + i + U8(2)], x[z + i + U8(3)]
-            e0 = t + i * sf
-            e1, e2, e3 = e0 + sf, e0 + U8(2) * sf, e0 + U8(3) * sf
-            for j in range(kt):
-                w0, w1, w2, w3 = weight[e0 + j], weight[e1 + j], weight[e2 + j], weight[e3 + j]
-                out[o + j] += (w0 * a0 + w1 * a1) + (w2 * a2 + w3 * a3)
-                out[p + j] += (w0 * b0 + w1 * b1) + (w2 * b2 + w3 * b3)
+        sum_two(out, o, p, x, m + f * kf, m + (f + U8(1)) * kf, U8(1), weight, mirror + U8(run[4]), sf, kf, kt)
     for f in range(paired, n):
         t = mirror + (U8(run[4]) if run[4] >= 0 else number[low + f])
-        o, y = base + f * kt, m + f * kf
+        o = base + f * kt
         for j in range(kt):
             out[o + j] = 0.0
-        for i in range(rest):
-            a = x[y + i]
-            e = t + i * sf
-            for j in range(kt):
-                out[o + j] += weight[e + j] * a
-        for i in range(rest, kf, U8(4)):
-            a0, a1, a2, a3 = x[y + i], x[y + i + U8(1)], x[y + i + U8(2)], x[y + i + U8(3)]
-            e0 = t + i * sf
-            e1, e2, e3 = e0 + sf, e0 + U8(2) * sf, e0 + U8(3) * sf
-            for j in range(kt):
-                out[o + j] += (weight[e0 + j] * a0 + weight[e1 + j] * a1) + (
-                    weight[e2 + j] * a2 + weight[e3 + j] * a3
-                )
+        sum_one(out, o, x, m + f * kf, U8(1), weight, t, sf, kf, kt)

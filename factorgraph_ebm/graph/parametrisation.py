@@ -91,6 +91,11 @@ class Parametrisation:
         """Whether both always give the same numbers; False where that would be costly to find out."""
         return self is other
 
+    @property
+    def fingerprint(self) -> Hashable:
+        """What equal sources have in common, told at a glance."""
+        return ()
+
     def merge(self, others: Sequence[Parametrisation], row_size: int) -> Parametrisation:
         """Return one source with the rows of this one and then of each other, shape (rows, row size).
 

@@ -55,7 +55,8 @@ def run(name: str, problem: Problem, options: Mapping[str, Any]) -> Answer:
     MethodError : the method cannot answer this question.
     """
     if name == "auto":
-        method = choose(problem.union, problem.minimize, options, problem.deadline - time.monotonic()).method
+        left = problem.deadline - time.monotonic()
+        method = choose(problem.union, problem.minimize, options, left, problem.numbers).method
     else:
         method = METHODS[name]
     solve = method.best if problem.minimize else method.marginals

@@ -22,23 +22,17 @@ import numpy as np
 from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Messages, Numbers
 from factorgraph_ebm.compiler.layout import sizes, variable_chunks
 from factorgraph_ebm.compiler.schedules import sequential
-from factorgraph_ebm.errors import MethodError, did_you_mean
+from factorgraph_ebm.inference.bp_options import OPTIONS, check, refuse_singles
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.forests import Forests, joins_pairs
 from factorgraph_ebm.inference.forms import Differences, Odds, Weights, served
 from factorgraph_ebm.inference.kept import Kept, Part, copy_messages, rows_of
-from factorgraph_ebm.inference.method import Answer, Method, Problem, Status, check_limits
+from factorgraph_ebm.inference.method import Answer, Method, Problem, Status
 from factorgraph_ebm.inference.minimisers import count_minimisers
 from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.polish import improve
 from factorgraph_ebm.inference.progress import Progress
 from factorgraph_ebm.inference.singles import Singles, gaining
-
-SCHEDULES = ("sequential", "flooding", "residual")
-PRECISIONS = ("float64", "float32")
-OPTIONS = {
-    "schedule": "sequential", "damping": None, "tolerance": 1e-8, "max_iterations": None, "stop": None, "dtype": None,
-}  # fmt: skip
 
 
 def best(problem: Problem, **options: Any) -> Answer:
@@ -135,6 +129,7 @@ def best(problem: Problem, **options: Any) -> Answer:
 
 def marginals(problem: Problem, **options: Any) -> Answer:
     """Sum-product; at beta = inf min-sum, and then a count of the minimisers (forests) or the tied states (loops)."""
+    refuse_singles(options, "marginals")
     if problem.beta == np.inf:
         return _ground_states(problem, options)
     compiled = problem.compiled
@@ -142,6 +137,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     progress = Progress(problem, compiled.sample_forest, options)
     left = set(range(len(progress.runs)))
     later: tuple[Passing, Bool] | None = None
+    summed: tuple[Forests, Bool] | None = None
     parts: list[Part] = []
     answered: _Marginals | None = None
     unanswered = np.ones(len(compiled.sample_chunk), bool)
@@ -152,7 +148,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
             continue
         passing, found = _sum(problem, form, chunks, progress)
         # In a chunk of several samples those that lost nothing keep this answer, whoever is beside them.
-        taken = unanswered & ~found.lost(compiled) & np.isin(compiled.sample_chunk, chunks)
+        taken = unanswered & ~found.lost(compiled) & _in_chunks(compiled, chunks)
         unanswered &= ~taken
         answered = found if answered is None else answered.with_others(found, taken, compiled)
         again = set(chunks) & set(compiled.sample_chunk[unanswered].tolist())
@@ -161,6 +157,8 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         parts.append(Part(passing, tuple(c for c in chunks if c not in again)))
         if found.later:
             later = passing, taken
+        if found.forests is not None and found.forests.has_sums:
+            summed = found.forests, taken & _in_chunks(compiled, found.forests.chunks)
     if answered is None:  # no sample at all
         answered = _Marginals(np.zeros(compiled.unary_size), np.zeros(0), np.zeros(0))
     infeasible = np.zeros(len(unanswered), bool)
@@ -176,9 +174,16 @@ def marginals(problem: Problem, **options: Any) -> Answer:
             np.copyto(known, _log_partitions(problem, passing), where=taken)
         return known
 
+    def statistics(weight: F64, out: Numbers) -> Bool:
+        assert summed is not None
+        forests, taken = summed
+        forests.add_statistics(np.where(taken, weight, 0.0), out)
+        return taken
+
     return _answer(
         problem, Kept(problem, parts, progress, minimize=False), progress, _statuses(compiled, progress, infeasible),
         marginals=answered.probability, log_partition=None if later is not None else known, sums=sums,
+        statistics=None if summed is None else statistics,
     )  # fmt: skip
 
 
@@ -193,6 +198,8 @@ class _Marginals(NamedTuple):
     "(V,) free energy of each belief: +inf where nothing is allowed, NaN where digits were lost"
     later: bool = False
     "log_partition is anything: it is made when it is read"
+    forests: Forests | None = None
+    "which found them, where samples are forests"
 
     def lost(self, compiled: Compiled) -> Bool:
         """Samples that lost digits, (N,)."""
@@ -223,11 +230,12 @@ def _sum(
         progress.damp(passing, loopy)
         found = _read(problem, passing)
     if forests:
-        probability, free, variable_free = Forests(passing, forests).marginals()
-        solved = _Marginals(probability, -(free + passing.least_energies()), variable_free)
+        solver = Forests(passing, forests)
+        probability, free, variable_free = solver.marginals(problem.expected)
+        solved = _Marginals(probability, -(free + passing.least_energies()), variable_free, forests=solver)
         progress.solve(forests)
-        chosen = np.isin(compiled.sample_chunk, forests)
-        found = solved if found is None else found.with_others(solved, chosen, compiled)
+        chosen = _in_chunks(compiled, forests)
+        found = solved if found is None else found.with_others(solved, chosen, compiled)._replace(forests=solver)
     assert found is not None
     return passing, found
 
@@ -276,26 +284,6 @@ def _ground_states(problem: Problem, options: Mapping[str, Any]) -> Answer:
     )  # fmt: skip
 
 
-def check(options: Mapping[str, Any]) -> None:
-    """Raise MethodError for a value that an option cannot have."""
-    schedule, damping, stop = options["schedule"], options["damping"], options["stop"]
-    if schedule not in SCHEDULES:
-        listed = ", ".join(repr(s) for s in SCHEDULES)
-        raise MethodError(f"schedule= is one of {listed}, not {schedule!r}.{did_you_mean(schedule, SCHEDULES)}")
-    if damping is not None and (not isinstance(damping, (int, float)) or not 0 <= damping < 1):
-        raise MethodError(f"damping= is the share of the old message that is kept, in [0, 1), not {damping!r}.")
-    precision = options["dtype"]
-    if precision is not None and precision not in PRECISIONS:
-        listed = ", ".join(repr(p) for p in PRECISIONS)
-        raise MethodError(
-            f"dtype= is the precision of the tables that are read, {listed} or None, not {precision!r}."
-            f"{did_you_mean(precision, PRECISIONS)}"
-        )
-    if stop not in (None, "feasible"):
-        raise MethodError(f'stop= is None or "feasible", not {stop!r}.')
-    check_limits(options)
-
-
 def _start(
     problem: Problem, form: type[Passing], *, minimize: bool, silent: bool = False, repeated: bool | None = None
 ) -> Passing:
@@ -335,6 +323,14 @@ def _decode(problem: Problem, passing: Passing, exact: Bool, chunks: Iterable[in
         if not problem.any_soft and not exact[compiled.sample_chunk == chunk].all():
             improve(problem, passing, state, to_factor, first, stop)
     return state
+
+
+def _in_chunks(compiled: Compiled, chunks: Sequence[int] | I64) -> Bool:
+    """Samples of these chunks, (N,)."""
+    chosen = np.zeros(len(compiled.chunk_variable_start) - 1, bool)
+    chosen[np.asarray(chunks, np.int64)] = True
+    found: Bool = chosen[compiled.sample_chunk]
+    return found
 
 
 def _infeasible(compiled: Compiled, belief: F64) -> Bool:

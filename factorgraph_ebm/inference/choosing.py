@@ -1,8 +1,8 @@
-"""Which method answers where none was named: from the structure alone, before any number is read.
+"""Which method answers where none was named: from the structure, and where that is wide from what numbers forbid.
 
 A forest is answered by messages, in one sweep up and down. What else is small is enumerated; what is narrow is answered
-exactly by a tree of contractions, if that is predicted to end within the time there is; the rest by loopy messages,
-which are approximate and say so.
+exactly by a tree of contractions, if that is predicted to end within the time there is; so is what is wide, where few
+enough configurations are not forbidden; the rest by loopy messages, which are approximate and say so.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from factorgraph_ebm.arrays import Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.inference.bp import METHOD as BP
 from factorgraph_ebm.inference.enumerate import METHOD as ENUMERATE
 from factorgraph_ebm.inference.enumerate import entries
 from factorgraph_ebm.inference.junction_tree import METHOD as JUNCTION_TREE
-from factorgraph_ebm.inference.junction_tree import Cost, predict
+from factorgraph_ebm.inference.junction_tree import Cost, find_way, predict
 from factorgraph_ebm.inference.method import Method
 
 TINY = 1 << 12
@@ -41,8 +42,13 @@ class Choice(NamedTuple):
     "of a junction tree, where one was looked for"
 
 
-def choose(union: Union, minimize: bool, options: Collection[str], seconds: float = np.inf) -> Choice:
-    """Choose for `auto`. `options`: names of those that were given; `seconds` that are left."""
+def choose(
+    union: Union, minimize: bool, options: Collection[str], seconds: float = np.inf, numbers: Numbers | None = None
+) -> Choice:
+    """Choose for `auto`. `options`: names of those that were given; `seconds` that are left.
+
+    Numbers are looked at, if there are any, where a tree of whole tables would take long: what they forbid may be most.
+    """
     compiled = union.compiled
     if (compiled.sample_exact if minimize else compiled.sample_forest).all():
         return Choice(BP, "a forest, in one sweep up and down")
@@ -56,9 +62,16 @@ def choose(union: Union, minimize: bool, options: Collection[str], seconds: floa
         return Choice(ENUMERATE, f"{why}, and all its joint tables have {total:,.0f} entries")
     size = f"{total:,.0f}" if total < 1e15 else f"{min(total, 1e300):.0e} or more"
     too_many = f"enumerate: joint tables of {size} entries"
-    cost = predict(union, minimize=minimize, max_bytes=ROOM, hopeful=True)
+    if numbers is None:
+        cost = predict(union, minimize=minimize, max_bytes=ROOM, hopeful=True)
+    else:
+        patience = max(0.0, min(PATIENCE, seconds))
+        cost = find_way(
+            union, numbers, minimize=minimize, max_bytes=ROOM, seconds=patience, hopeful=True
+        ).cost
     if cost.fits and cost.seconds <= min(PATIENCE, seconds):
-        return Choice(JUNCTION_TREE, f"{why}, and narrow: {cost}", (too_many,), cost)
+        narrow = "narrow" if cost.rows is None else "mostly forbidden"
+        return Choice(JUNCTION_TREE, f"{why}, and {narrow}: {cost}", (too_many,), cost)
     if not np.isfinite(cost.width):
         wide = f"junction_tree: {cost}"
     elif not cost.fits:

@@ -75,11 +75,11 @@ class Trees:
         self.scale = np.zeros(len(shape.sample))
         summed = shape.soft if problem.minimize else np.ones(len(shape.states), np.uint8)
         self._operator = summed[tree.due]
-        self._largest = int(tree.size.max(initial=1))
+        self._largest = tree.total.largest
         self._second = 0
         if semiring.kind == engine.TIES:
             number = self.filled.number
-            self._second = max(len(number), int(tree.room.max(initial=0)), 4 * self._largest)
+            self._second = max(len(number), tree.total.room, 4 * self._largest)
             doubled = np.zeros(self._second + len(number))
             doubled[: len(number)] = number
             self.filled = self.filled._replace(number=doubled)
@@ -116,14 +116,13 @@ class Trees:
     def _run(self, driver: Any, chosen: I64, ways: int, tail: tuple[Any, ...]) -> None:
         """Run a driver over the chosen components; `tail`: the arguments that it alone has."""
         tree = self.tree
-        work = np.add.reduceat(tree.work, tree.component[:-1]) if len(tree.x) else np.zeros(0)
+        work = tree.total.work
         fixed = (
             addresses(self.semiring.contracts), self.semiring.settle.address, tree.x, tree.y, tree.place, tree.size,
             tree.component, tree.loop_start.ravel(), tree.loop, self._operator, self.filled.at, self.filled.number,
         )  # fmt: skip
 
-        def call(stretches: Sequence[Stretch], ways: int, spaces: list[tuple[Any, ...]]) -> tuple[F64, F64]:
-            part, first, stop = (np.array(column, np.int64) for column in zip(*stretches))
+        def call(part: I64, first: I64, stop: I64, ways: int, spaces: list[tuple[Any, ...]]) -> tuple[F64, F64]:
             value, scale = np.zeros(len(part)), np.zeros(len(part))
             tickets = np.zeros(1, np.int64)
 
@@ -140,8 +139,8 @@ class Trees:
         threads = self._threads(float(work[small].sum()))
         spaces = [self._space(np.empty(self._room(small))) for _ in range(threads)]
         for some in _slices(small, work[small]):
-            whole = [Stretch(c, int(tree.component[c]), int(tree.component[c + 1])) for c in some.tolist()]
-            self.value[some], self.scale[some] = call(whole, ways, spaces)
+            whole = some, tree.component[some], tree.component[some + 1]
+            self.value[some], self.scale[some] = call(*whole, ways, spaces)
         for c in chosen[work[chosen] >= LARGE].tolist():
             self._run_large(c, ways, call)
 
@@ -153,7 +152,7 @@ class Trees:
         calls = [*_batches(below, self.tree.work), *([s] for s in above)]
         self.value[c], self.scale[c] = 0.0, 0.0
         for stretches in calls if ways & UP else []:
-            value, scale = call(stretches, UP, spaces)
+            value, scale = call(*_columns(stretches), UP, spaces)
             self.scale[c] = scale[-1] if self._second else self.scale[c] + scale.sum()
             self.value[c] = value[-1]
             if not (scale > -np.inf).all():  # digits were lost, or everything is forbidden
@@ -162,7 +161,7 @@ class Trees:
         if not -np.inf < self.value[c] < np.inf:
             return
         for stretches in calls[::-1] if ways & DOWN else []:
-            value, _ = call(stretches, DOWN, spaces)
+            value, _ = call(*_columns(stretches), DOWN, spaces)
             if np.isnan(value).any():
                 self.value[c] = np.nan
                 return
@@ -184,6 +183,11 @@ def at_leaves(shape: Shape, leaves: I64, places: I64) -> I64:
     at = np.full(len(shape.leaf_component), -1, np.int64)
     at[leaves] = places
     return at
+
+
+def _columns(stretches: Sequence[Stretch]) -> tuple[I64, I64, I64]:
+    part, first, stop = (np.array(column, np.int64) for column in zip(*stretches))
+    return part, first, stop
 
 
 def _slices(chosen: I64, work: F64) -> list[I64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_I8, READ_U4, READ_U8, kernel
 from factorgraph_ebm.arrays import F64, I64, Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.factors import STRUCTURES
@@ -13,14 +14,22 @@ from factorgraph_ebm.inference.tables import number_rows, run_of, scope_of
 def assignment_energies(union: Union, numbers: Numbers, state: I64) -> F64:
     """Energy of each sample under the states of its engine variables, (N,), +inf where something is violated."""
     compiled = union.compiled
-    start = compiled.variable_start[:-1].astype(np.int64)
     n_samples = len(compiled.sample_chunk)
-    total: F64 = np.bincount(compiled.variable_sample, numbers.unary[start + state], n_samples).astype(np.float64)
+    total = np.zeros(n_samples)
+    add_unaries(compiled.variable_start, compiled.variable_sample, numbers.unary, state, total)
     for run in range(len(union.layout.kinds)):
         scope = scope_of(compiled, run_of(compiled, run))
         energy = run_energies(union, numbers, run, state[scope])
         total += np.bincount(compiled.variable_sample[scope[0]], energy, n_samples)
     return total
+
+
+@kernel(NOTHING, READ_U8, READ_U4, READ_F8, READ_I8, F8)
+def add_unaries(start, sample, unary, state, total):  # type: ignore[no-untyped-def]
+    """total[sample of v] += unary energy of v in its state; -1 counts from the end, as in NumPy."""
+    for v in range(len(sample)):
+        place = np.int64(start[v]) + state[v]
+        total[sample[v]] += unary[place if place >= 0 else place + len(unary)]
 
 
 def run_energies(union: Union, numbers: Numbers, run: int, states: I64) -> F64:

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Numbers
+from factorgraph_ebm.engine.ties import margins
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked, proved
 from factorgraph_ebm.inference.ranking import Listed, first_of, places_of, rank_samples
@@ -20,8 +21,6 @@ from factorgraph_ebm.inference.tables import run_of, run_tables, scope_of
 
 LARGEST = 1 << 24
 "entries of one component's tensor above which the method refuses: 128 MiB"
-TIE = 1e-9
-"energies within this of the least, relative to it where it exceeds 1, are minimisers at beta = inf (API Q5)"
 _LESS = "Give the value of some variables (given=): what is left falls into smaller parts."
 "what to try where no method does without the tensor"
 
@@ -249,7 +248,7 @@ def _weights(energy: F64, cold: bool) -> tuple[F64, float, float]:
     low = float(energy.min())
     if low == np.inf:
         return np.zeros_like(energy), low, 0.0
-    weight = (energy - low <= TIE * max(1.0, abs(low))).astype(np.float64) if cold else np.exp(low - energy)
+    weight = (energy - low <= margins(np.array(low))).astype(np.float64) if cold else np.exp(low - energy)
     total = float(weight.sum())
     return weight / total, low, total
 

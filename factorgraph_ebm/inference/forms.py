@@ -11,7 +11,6 @@ proof beforehand, and but for the order of its sums an answer does not depend on
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
@@ -37,6 +36,7 @@ from factorgraph_ebm.engine.weights import join_weights, send_weights, weigh_una
 from factorgraph_ebm.factors.elementary import exp_minus
 from factorgraph_ebm.inference.mirrors import Read, add_columns, add_mirrors, read_part
 from factorgraph_ebm.inference.passing import Passing, Workspace
+from factorgraph_ebm.inference.remembering import once_for
 
 U8 = np.uint64
 
@@ -164,16 +164,8 @@ class _Places(NamedTuple):
     "(C + 1,) where those of each chunk begin"
 
 
-_kept_places: dict[int, _Places] = {}
-"by the identity of `slot_message`, for as long as it lives: a compiled graph is asked about many times"
-
-
 def _places_of(compiled: a.Compiled) -> _Places:
-    key = id(compiled.slot_message)
-    if key not in _kept_places:
-        _kept_places[key] = _find_places(compiled)
-        weakref.finalize(compiled.slot_message, _kept_places.pop, key, None)
-    return _kept_places[key]
+    return once_for(compiled, "places", lambda: _find_places(compiled))
 
 
 def _find_places(compiled: a.Compiled) -> _Places:
@@ -348,6 +340,11 @@ def served(layout: Layout, form: str, *, minimize: bool) -> Bool:
 
     What decides is in the sample alone: an answer is the same whatever it was asked with.
     """
+    found = once_for(layout.compiled, ("served", form, minimize), lambda: _find_served(layout, form, minimize=minimize))
+    return found.copy()
+
+
+def _find_served(layout: Layout, form: str, *, minimize: bool) -> Bool:
     compiled = layout.compiled
     n_chunks = len(compiled.chunk_variable_start) - 1
     exact = np.ones(n_chunks, bool)

@@ -15,7 +15,7 @@ import numpy as np
 
 from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import F64, I64, Steps
-from factorgraph_ebm.engine.driver import RUNAWAY, run_chunks, run_stages
+from factorgraph_ebm.engine.driver import is_over, run_chunks, run_stages
 from factorgraph_ebm.inference.passing import PACE, Passing, columns, paced
 from factorgraph_ebm.inference.threads import together
 
@@ -64,7 +64,7 @@ def _iterate_one(passing: Passing, plan: Plan, chunk: int, report: Report) -> No
         else:
             residuals = _burst(passing, plan, first, stop, count, threads)
         done += len(residuals)
-        if not report(chunk, residuals) or _is_over(residuals[-1], plan.tolerance):
+        if not report(chunk, residuals) or is_over.function(residuals[-1], plan.tolerance):
             return
         seconds = time.perf_counter() - began
         slow = threads == 1 and seconds / len(residuals) > PACE
@@ -99,7 +99,7 @@ def _iterate_many(passing: Passing, plan: Plan, chunks: Sequence[int], report: R
             began = time.perf_counter()
             for chunk, residuals in _some(passing, plan, part, min(count, *(left[c] for c in part))):
                 left[chunk] -= len(residuals)
-                if not report(chunk, residuals) or _is_over(residuals[-1], plan.tolerance) or left[chunk] <= 0:
+                if not report(chunk, residuals) or is_over.function(residuals[-1], plan.tolerance) or left[chunk] <= 0:
                     del left[chunk]
             seconds = time.perf_counter() - began
         if batch < len(active):
@@ -128,11 +128,6 @@ def _some(passing: Passing, plan: Plan, chunks: list[int], limit: int) -> list[t
     together(work, threads)
     rows = residual.reshape(len(chunks), limit)
     return [(c, rows[i, : count[i]].tolist()) for i, c in enumerate(chunks)]
-
-
-def _is_over(residual: float, tolerance: float) -> bool:
-    """Whether iterating ends after an iteration with this residual: at rest, running away, or digits were lost."""
-    return residual != residual or RUNAWAY < residual < np.inf or (tolerance > 0 and residual <= tolerance)
 
 
 def _work(passing: Passing, steps: Steps, low: int, high: int) -> float:

@@ -156,7 +156,7 @@ def _layers_of(union: Union, shape: Shape, sets: tuple[Set, ...], max_bytes: flo
 def _find_layers(shape: Shape, sets: Sequence[Set], max_bytes: float) -> Layers:
     """Halve the joints of a component until those of one tree cost no more than a tree for each of them would."""
     assert shape.tree is not None
-    alone = np.add.reduceat(shape.tree.work, shape.tree.component[:-1])
+    alone = shape.tree.total.work
     paths = _Paths(shape, shape.tree)
     component = _components(shape)
     waiting: dict[int, list[list[Set]]] = {}

@@ -6,6 +6,9 @@ S. L. Lauritzen and D. J. Spiegelhalter, "Local computations with probabilities 
 Statistical Society B 50(2), 1988; in the binary form of `compiler.contraction`. What it takes is exponential in the
 width of the order of elimination and linear in the number of variables, and it is known before it is spent.
 
+Where tables would not fit, or take long, and most of their entries are +inf, log Z, marginals and minima are made of
+the others alone (`forbidden`, `sparse_trees`).
+
 Sums run in weights, which lose nothing as long as the numbers of one table lie within 2^500 of each other; components
 in which they do not are summed again in energies.
 """
@@ -15,21 +18,25 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64, Bool
+from factorgraph_ebm.arrays import F64, I64, Bool, Numbers
 from factorgraph_ebm.compiler.contraction import Tree
 from factorgraph_ebm.compiler.layout import sizes
 from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.engine.trees import UP
 from factorgraph_ebm.errors import MethodError, WidthTooLargeError
 from factorgraph_ebm.graph.automaton import chosen_by_ends
-from factorgraph_ebm.inference.contracting import ENERGIES, EXCESS, TIES, WEIGHTS, Trees, at_leaves
+from factorgraph_ebm.inference.barren import needed_part
+from factorgraph_ebm.inference.contracting import ENERGIES, EXCESS, TIES, WEIGHTS, Semiring, Trees, at_leaves
+from factorgraph_ebm.inference.forbidden import A_PAIR, HOPE, Few, Many, find_few, held_few, let_go
 from factorgraph_ebm.inference.joints import Wide, joint_marginals
 from factorgraph_ebm.inference.method import Answer, Ends, Method, Problem, Ranked, proved
 from factorgraph_ebm.inference.ranked_trees import list_component
 from factorgraph_ebm.inference.ranking import Listed, places_of, rank_samples
+from factorgraph_ebm.inference.sparse_trees import SparseTrees
 from factorgraph_ebm.inference.tables import Run, run_of, scope_of
 from factorgraph_ebm.inference.trees import LARGEST, Shape, Source, fill, shape_of
 
@@ -40,7 +47,11 @@ DRAWN = 1 << 22
 def marginals(problem: Problem, **options: Any) -> Answer:
     """Sum-product; at beta = inf the shares of the assignments of least energy, which are counted."""
     compiled = problem.compiled
-    shape, tree = _tree_of(problem, options)
+    way = _way_of(problem, options)
+    shape = way.shape
+    if problem.alone and problem.beta < np.inf and way.few is None:
+        assert shape.tree is not None
+        return _sum_alone(problem, shape, shape.tree)
     most = bytes_allowed(options.get("max_bytes"))
     start = compiled.variable_start.astype(np.int64)
     states = np.diff(start)
@@ -49,7 +60,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     at = at_leaves(shape, np.arange(np.count_nonzero(states > 1)), start[:-1][states > 1])
     everything = np.arange(len(shape.sample))
     if problem.beta == np.inf:
-        ties = Trees(problem, TIES, shape, tree)
+        ties = way.at_work(problem, TIES)
         ties.sum(everything, probability, at)
         least = _by_sample(shape, ties.value, compiled) + ties.filled.constant
         count = np.where(least == np.inf, -np.inf, _by_sample(shape, -ties.scale, compiled))
@@ -58,13 +69,13 @@ def marginals(problem: Problem, **options: Any) -> Answer:
             **proved("junction_tree", least == np.inf), marginals=probability, least_energy=least, log_count=count,
             joint=joint.tables, ends=joint.ends,
         )  # fmt: skip
-    trees = Trees(problem, WEIGHTS, shape, tree)
+    trees = way.at_work(problem, WEIGHTS)
     trees.sum(everything, probability, at)
     log_sum = trees.log_sums()
     lost = np.flatnonzero(np.isnan(log_sum))
     exact = None
     if len(lost):
-        exact = Trees(problem, ENERGIES, shape, tree)
+        exact = way.at_work(problem, ENERGIES)
         exact.sum(lost, probability, at)
         log_sum[lost] = exact.log_sums()[lost]
     total = _by_sample(shape, log_sum, compiled) - trees.filled.constant
@@ -76,11 +87,30 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     )  # fmt: skip
 
 
+def _sum_alone(problem: Problem, shape: Shape, tree: Tree) -> Answer:
+    """log Z, up the tree of what it needs."""
+    needed = needed_part(problem, shape)
+    constant: F64 | float = 0.0
+    if needed is not None:
+        shape, tree, constant = needed
+    everything, nowhere = np.arange(len(shape.sample)), np.full(len(shape.leaf_component), -1)
+    trees = Trees(problem, WEIGHTS, shape, tree)
+    trees.sum(everything, np.zeros(0), nowhere, ways=UP)
+    log_sum = trees.log_sums()
+    lost = np.flatnonzero(np.isnan(log_sum))
+    if len(lost):
+        exact = Trees(problem, ENERGIES, shape, tree)
+        exact.sum(lost, np.zeros(0), nowhere, ways=UP)
+        log_sum[lost] = exact.log_sums()[lost]
+    total = _by_sample(shape, log_sum, problem.compiled) - trees.filled.constant - constant
+    return Answer(**proved("junction_tree", total == -np.inf), log_partition=total)
+
+
 class _Joint:
     """Marginals of the factors of a run, made when they are asked for."""
 
     def __init__(
-        self, problem: Problem, marginals: F64, trees: Trees, exact: Trees | None, lost: I64, most: float
+        self, problem: Problem, marginals: F64, trees: AtWork, exact: AtWork | None, lost: I64, most: float
     ) -> None:
         self.problem, self.marginals, self.most = problem, marginals, most
         self.trees, self.exact, self.lost = trees, exact, lost
@@ -127,6 +157,11 @@ class _Joint:
 
     def _tables_of_chains(self, fields: Run) -> F64:
         """A leaf of a chain knows one variable and a helper: all variables of a factor are brought together anew."""
+        if shape_of(self.problem.union).tree is None:
+            raise WidthTooLargeError(
+                f"marginals of factors over {fields.arity} variables would need a tree of whole tables, which do not "
+                "fit. Ask for those of a few variables: joint=[(a, b)]."
+            )
         scope = scope_of(self.problem.compiled, fields)
         out = np.empty((fields.size, *fields.states))
         found = joint_marginals(self.problem, self.marginals, scope.T.tolist(), self.most)
@@ -143,20 +178,26 @@ class _Joint:
 def best(problem: Problem, **options: Any) -> Answer:
     """Min-sum, or the least free energy of what is summed; ties go to the lowest state, variable by variable."""
     compiled = problem.compiled
-    shape, tree = _tree_of(problem, options)
-    trees = Trees(problem, ENERGIES, shape, tree)
-    everything = np.arange(len(shape.sample))
+    way = _way_of(problem, options)
+    shape = part = way.shape
+    needed = needed_part(problem, shape) if problem.any_soft and way.few is None else None
+    constant: F64 | float = 0.0
+    if needed is None:
+        trees = way.at_work(problem, ENERGIES)
+    else:
+        part, part_tree, constant = needed
+        trees = Trees(problem, ENERGIES, part, part_tree)
     state = np.zeros(len(shape.states), np.int64)
-    trees.decode(everything, state)
-    energy = _by_sample(shape, trees.value, compiled) + trees.filled.constant
+    trees.decode(np.arange(len(part.sample)), state)
+    energy = _by_sample(part, trees.value, compiled) + trees.filled.constant + constant
     soft = compiled.variable_soft == 1
 
     def excess() -> F64:
         found = np.zeros(compiled.unary_size)
         start = compiled.variable_start.astype(np.int64)
         choices = np.flatnonzero(np.diff(start) > 1)
-        least = Trees(problem, EXCESS, shape, tree)
-        least.sum(everything, found, at_leaves(shape, np.arange(len(choices)), start[choices]))
+        least = _way_of(problem, options).at_work(problem, EXCESS)
+        least.sum(np.arange(len(shape.sample)), found, at_leaves(shape, np.arange(len(choices)), start[choices]))
         return found
 
     scale = problem.beta if problem.any_soft and problem.beta not in (0.0, np.inf) else 1.0
@@ -224,12 +265,21 @@ class Cost(NamedTuple):
     products: float
     seconds: float
     "on one thread of such machines as the benchmarks were measured on; +inf where it is too wide"
+    rows: int | None = None
+    "of the largest tensor, where only what is not forbidden is looked at"
+    many: str = ""
+    "why that is not done, where it might have been"
 
     def __str__(self) -> str:
+        if self.rows is not None:
+            return (
+                f"{self.products:.3g} products over at most {self.rows:,} entries that are not forbidden, of tables of "
+                f"2^{self.width:.0f}, {self.bytes:,} bytes, about {self.seconds:.2g} s"
+            )
         if not np.isfinite(self.width):
-            return f"tables of more than {LARGEST:,.0f} entries"
+            return f"tables of more than {LARGEST:,.0f} entries{f' ({self.many})' if self.many else ''}"
         size = f"{self.products:.3g} products over tables of at most {2**self.width:,.0f} entries, {self.bytes:,} bytes"
-        return f"{size}, about {self.seconds:.2g} s"
+        return f"{size}, about {self.seconds:.2g} s{f' ({self.many})' if self.many and not self.fits else ''}"
 
 
 A_PRODUCT, A_CONTRACTION, A_CALL = 2e-9, 80e-9, 1e-3
@@ -244,11 +294,63 @@ def predict(
     tree = shape.tree
     if tree is None:
         return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf, np.inf)
-    products = (1 if minimize else 3) * float(tree.work.sum())
-    room = 8 * (int(tree.room.max(initial=0)) + 4 * int(tree.size.max(initial=1)) + shape.table_size)
+    total = tree.total
+    products = (1 if minimize else 3) * total.products
+    room = 8 * (total.room + 4 * total.largest + shape.table_size)
     seconds = A_CALL + A_PRODUCT * products + A_CONTRACTION * (1 if minimize else 3) * len(tree.x)
     fits = room <= bytes_allowed(max_bytes)
-    return Cost(fits, float(np.log2(tree.work.max(initial=1.0))), room, products, seconds)
+    return Cost(fits, math.log2(total.widest), room, products, seconds)
+
+
+DEAR, MUCH = 1.0, 4.0
+"seconds from which on it is asked how few entries are not forbidden, and how many times less these must take"
+
+AtWork: TypeAlias = Trees | SparseTrees
+
+
+class Way(NamedTuple):
+    """How an answer is made: of whole tables, or of what is not forbidden of them."""
+
+    cost: Cost
+    shape: Shape
+    few: Few | None
+
+    def at_work(self, problem: Problem, semiring: Semiring) -> AtWork:
+        if self.few is not None:
+            return SparseTrees(problem, semiring, self.shape, self.few.supports)
+        assert self.shape.tree is not None
+        return Trees(problem, semiring, self.shape, self.shape.tree)
+
+
+def find_way(
+    union: Union,
+    numbers: Numbers,
+    *,
+    minimize: bool,
+    max_bytes: int | None = None,
+    seconds: float = np.inf,
+    hopeful: bool = False,
+) -> Way:
+    """The cheaper way under these numbers, and its cost; supports are found, and held, where they may be that.
+
+    `seconds`: that it should take; `hopeful`: as in `shape_of`.
+    """
+    most = bytes_allowed(max_bytes)
+    few = held_few(union, numbers, most)
+    if few is None:
+        shape = shape_of(union, hopeful=hopeful)
+        cost = predict(union, minimize=minimize, max_bytes=max_bytes, hopeful=hopeful)
+        if cost.fits and cost.seconds <= DEAR:
+            return Way(cost, shape, None)
+        serves = cost.fits and cost.seconds <= seconds
+        limit = cost.seconds / MUCH if serves else seconds
+        hope = 1.0 if serves else HOPE
+        found = find_few(union, shape, numbers, most_bytes=most, most_pairs=limit / A_PAIR, hope=hope)
+        if isinstance(found, Many):
+            return Way(cost._replace(many=found.reason), shape, None)
+        few = found
+    taken = few.supports
+    return Way(Cost(True, few.width, int(taken.bytes), 3 * taken.pairs, few.seconds, few.rows), few.shape, few)
 
 
 def bytes_allowed(max_bytes: int | None) -> int:
@@ -261,15 +363,28 @@ def bytes_allowed(max_bytes: int | None) -> int:
         return 1 << 32
 
 
+def _way_of(problem: Problem, options: Mapping[str, Any]) -> Way:
+    """Raises WidthTooLargeError where neither tables nor what is not forbidden of them would fit."""
+    way = find_way(problem.union, problem.numbers, minimize=problem.minimize, **options)
+    let_go(problem.union)
+    if not way.cost.fits:
+        raise _too_wide(way.cost)
+    return way
+
+
+def _too_wide(cost: Cost) -> WidthTooLargeError:
+    return WidthTooLargeError(
+        f'method "junction_tree" would need {cost}, which do not fit. Give the value of some variables (given=), '
+        'raise max_bytes=, or write method="bp", which is approximate.'
+    )
+
+
 def _tree_of(problem: Problem, options: Mapping[str, Any], first: Bool | None = None) -> tuple[Shape, Tree]:
     """Raises WidthTooLargeError where tables of the tree would not fit."""
     shape = shape_of(problem.union, first)
     cost = predict(problem.union, minimize=problem.minimize, first=first, **options)
     if shape.tree is None or not cost.fits:
-        raise WidthTooLargeError(
-            f'method "junction_tree" would need {cost}, which do not fit. Give the value of some variables (given=), '
-            'raise max_bytes=, or write method="bp", which is approximate.'
-        )
+        raise _too_wide(cost)
     return shape, shape.tree
 
 

@@ -57,6 +57,10 @@ class Problem(NamedTuple):
     "called with the number of iterations and the residual now and then"
     threads: int | None = None
     "at most so many; None: as many as pay"
+    alone: bool = False
+    "of a sum no marginals are read, nor messages: a method may leave them out"
+    expected: F64 | None = None
+    "(N,) weights that `Answer.statistics` will probably be asked with: a method may make them on its way"
 
     @property
     def compiled(self) -> Compiled:
@@ -141,6 +145,10 @@ class Answer(NamedTuple):
     excess: Callable[[], F64] | None = None
     "least energy with each state, above the least, (unary_size,), where messages do not tell"
 
+    statistics: Callable[[F64, Numbers], Bool] | None = None
+    """(weight (N,), out): add weight * the expected indicators of the numbers of factors, and say for which samples,
+    (N,). Where the method has them at less cost than through its messages"""
+
     def log_partitions(self) -> F64:
         """log_partition, now or made now."""
         if self.log_partition is not None:
@@ -186,6 +194,8 @@ class Method(NamedTuple):
     which every assignment is forbidden. A method that cannot for size raises MethodError before it draws"""
     draws_exactly: bool = True
     "False: draws are neither independent nor exact, and `auto` does not ask for them"
+    min_marginals: bool = True
+    "its `best` tells min-marginals, by messages or by `Answer.excess`"
     k_best: Callable[..., Ranked] | None = None
     "(problem, k, asked, **options): the k best by what is asked, (V,) bool, exact; MethodError as above"
 

@@ -16,6 +16,7 @@ from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import F64, I64, Bool, Numbers
 from factorgraph_ebm.compiler.layout import Layout
 from factorgraph_ebm.compiler.schedules import sequential
+from factorgraph_ebm.engine.ties import margins
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.inference.method import Problem
 from factorgraph_ebm.inference.passing import Passing
@@ -23,8 +24,6 @@ from factorgraph_ebm.inference.tables import add_messages, message_rows, run_of,
 
 LARGEST = 1 << 27
 "entries of tables that are made to count: 1 GiB of energies"
-TIE = 1e-9
-"min-marginals within this of the least, relative to the energy, count as ties"
 
 
 def count_minimisers(
@@ -45,7 +44,7 @@ def count_minimisers(
     _refuse_large(problem)
     start = compiled.variable_start.astype(np.int64)
     owner = np.repeat(np.arange(len(start) - 1), np.diff(start))
-    tie = TIE * np.maximum(1.0, np.where(np.isfinite(least), np.abs(least), 0.0))
+    tie = margins(least)
     lowest = np.minimum.reduceat(belief, start[:-1]) if len(belief) else belief
     tied = _within(belief, lowest[owner], tie[compiled.variable_sample[owner]])
     kept = [_tied_entries(problem, passing, run, tie) for run in range(len(problem.union.layout.kinds))]

@@ -17,6 +17,8 @@ from factorgraph_ebm.inference.trees import Filled, Shape
 
 LARGEST = 1 << 28
 "energies in the lists of one component: 4 GiB with their choices"
+SLICE = 1 << 22
+"candidates that one compiled call looks at, a fraction of a second: between calls Python hears of Ctrl-C"
 MOST_TIES = 4096
 "energies equal to the k-th that are looked at, so that the lowest states come first among equals"
 
@@ -51,13 +53,15 @@ def _list(shape: Shape, tree: Tree, filled: Filled, c: int, k: int) -> tuple[F64
     length = np.ones(leaves + len(tree.x), np.int64)
     begin = np.zeros(leaves + len(tree.x), np.int64)
     needed = 0
+    entries = 1
     for n in range(first, stop):
         own = slice(int(tree.axis_start[n]), int(tree.axis_start[n + 1]))
-        taken = shape.states[tree.axis_variable[own][tree.axis_kept[own] == 0]].tolist()
+        taken = math.prod(shape.states[tree.axis_variable[own][tree.axis_kept[own] == 0]].tolist())
+        entries = max(entries, taken)
         x, y = int(tree.x[n]), int(tree.y[n])
         many = int(length[x]) * (int(length[y]) if y >= 0 else 1)
         # What is minimised first leaves one energy; so few nodes as a component has, Python counts.
-        length[leaves + n] = 1 if shape.soft[tree.due[n]] else min(k, many * math.prod(taken))
+        length[leaves + n] = 1 if shape.soft[tree.due[n]] else min(k, many * taken)
         begin[leaves + n] = needed
         needed += int(tree.size[leaves + n]) * int(length[leaves + n])
     if needed > LARGEST:
@@ -69,7 +73,12 @@ def _list(shape: Shape, tree: Tree, filled: Filled, c: int, k: int) -> tuple[F64
     axes: tuple[Any, ...] = (
         tree.x, tree.y, tree.axis_start, tree.axis_variable, tree.axis_kept, tree.axis_x, tree.axis_y, shape.states,
     )  # fmt: skip
-    rank_up(*axes, filled.at, filled.number, length, begin, energy, choice, first, stop)
+    position, offset = np.array([first, 0]), np.empty(2 * entries, np.int64)
+    heap, code = np.empty(entries + k + 1), np.empty(entries + k + 1, np.int64)
+    while position[0] < stop:
+        rank_up(
+            *axes, filled.at, filled.number, length, begin, energy, choice, stop, SLICE, position, heap, code, offset
+        )  # fmt: skip
     root = int(begin[leaves + stop - 1])
     found = energy[root : root + int(length[leaves + stop - 1])]
     found = found[found < np.inf]

@@ -81,9 +81,11 @@ def solve_best(
     energy = _unless_infeasible(assignment_energies(selection.union, part, states), answer)
 
     def accumulate(weight: F64, out: Numbers) -> None:
-        gradient = zeros(selection.union)
+        whole = selection.unary is None
+        gradient = out if whole else zeros(selection.union)
         add_assignment(selection.union, part, states, weight, gradient)
-        selection.add(gradient, out)
+        if not whole:
+            selection.add(gradient, out)
 
     return Solved(energy, answer.status, answer.residual, answer.iterations, accumulate, answer)
 
@@ -98,16 +100,21 @@ def solve_free(
     deadline: float = np.inf,
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
+    expected: F64 | None = None,
 ) -> Solved:
     """The free energy of each chosen sample, -(1/beta) log sum exp(-beta E), with its marginals.
 
     At beta = inf the least energy. Parameters and errors as in `solve_best`, and:
 
+    Parameters
+    ----------
+    expected : (n,) weights that `accumulate` will probably be called with, which saves time; None: not known
+
     Raises
     ------
     MethodError : beta is 0, where the free energy is minus infinity.
     """
-    return _free(selection, selection.take(numbers), beta, method, start, deadline, threads, options)
+    return _free(selection, selection.take(numbers), beta, method, start, deadline, threads, options, expected)
 
 
 def clamp(union: Union, numbers: Numbers, state: I64) -> Numbers:
@@ -127,10 +134,11 @@ def _free(
     deadline: float,
     threads: int | None,
     options: Mapping[str, Any] | None,
+    expected: F64 | None = None,
 ) -> Solved:
     if not beta > 0.0:
         raise MethodError(f"a free energy needs beta above 0, not {beta:g}.")
-    problem = Problem(selection.union, part, beta, False, start, deadline, None, threads)
+    problem = Problem(selection.union, part, beta, False, start, deadline, None, threads, expected=expected)
     answer = run(method, problem, dict(options or {}))
     if beta == np.inf:
         assert answer.least_energy is not None
@@ -139,9 +147,11 @@ def _free(
         energy = -answer.log_partitions() / beta
 
     def accumulate(weight: F64, out: Numbers) -> None:
-        gradient = zeros(selection.union)
+        whole = selection.unary is None
+        gradient = out if whole else zeros(selection.union)
         add_beliefs(problem, answer, weight, gradient)
-        selection.add(gradient, out)
+        if not whole:
+            selection.add(gradient, out)
 
     return Solved(
         _unless_infeasible(energy, answer), answer.status, answer.residual, answer.iterations, accumulate, answer
@@ -149,4 +159,6 @@ def _free(
 
 
 def _unless_infeasible(energy: F64, answer: Answer) -> F64:
+    if Status.INFEASIBLE not in set(answer.status):
+        return energy
     return np.where([status is Status.INFEASIBLE for status in answer.status], np.inf, energy)

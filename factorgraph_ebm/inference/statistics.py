@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U4, READ_U8, kernel
+from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_I8, READ_U4, READ_U8, kernel
 from factorgraph_ebm.arrays import F64, I64, Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import FactorError, MethodError
@@ -35,17 +35,21 @@ def zeros(union: Union) -> Numbers:
     return Numbers(np.zeros(union.compiled.unary_size), np.zeros(union.compiled.store_size))
 
 
-def add_assignment(union: Union, numbers: Numbers, state: I64, weight: F64, out: Numbers) -> None:
+def add_assignment(
+    union: Union, numbers: Numbers, state: I64, weight: F64, out: Numbers, energy: F64 | None = None
+) -> None:
     """Add weight * d energy / d numbers of an assignment to `out`.
 
     Parameters
     ----------
     state : (V,) state of every engine variable
     weight : (N,) of each sample
+    energy : (N,) of the assignment, where it is known
     """
     compiled = union.compiled
-    weight = np.where(assignment_energies(union, numbers, state) < np.inf, weight, 0.0)
-    out.unary[compiled.variable_start[:-1].astype(np.int64) + state] += weight[compiled.variable_sample]
+    energy = assignment_energies(union, numbers, state) if energy is None else energy
+    weight = np.where(energy < np.inf, weight, 0.0)
+    add_indicators(compiled.variable_start, compiled.variable_sample, state, weight, out.unary)
     for run in range(len(union.layout.kinds)):
         fields, share = _share(union, run, weight)
         if not share.any() or not STRUCTURES[union.layout.kinds[run]].has_numbers:
@@ -70,6 +74,10 @@ def add_beliefs(problem: Problem, answer: Answer, weight: F64, out: Numbers) -> 
     elif answer.log_partition is not None or answer.sums is not None:
         weight = np.where(answer.log_partitions() == -np.inf, 0.0, weight)
     add_marginals(compiled.variable_start, compiled.variable_sample, answer.marginals, weight, out.unary)
+    if answer.statistics is not None:
+        weight = np.where(answer.statistics(weight, out), 0.0, weight)
+        if not weight.any():
+            return
     scaled = problem.scaled if answer.message_beta != 1.0 else problem.numbers
     for run in range(len(union.layout.kinds)):
         fields, share = _share(union, run, weight)
@@ -173,6 +181,14 @@ def _add_ends(union: Union, numbers: Numbers, run: int, ends: Ends, share: F64, 
         rows = factors[low : low + at_once]
         expected = (share[rows, None] * ends.probability[rows]).reshape(-1)
         add_chosen(union, numbers, run, np.tile(ends.chosen, len(rows)), expected, out, np.repeat(rows, m))
+
+
+@kernel(NOTHING, READ_U8, READ_U4, READ_I8, READ_F8, F8)
+def add_indicators(start, variable_sample, state, weight, out):  # type: ignore[no-untyped-def]
+    """out += weight of the variable's sample in its state, (unary_size,)."""
+    for v in range(len(state)):
+        place = np.int64(start[v]) + state[v]
+        out[place if place >= 0 else place + len(out)] += weight[variable_sample[v]]
 
 
 @kernel(NOTHING, READ_U8, READ_U4, READ_F8, READ_F8, F8)

@@ -10,6 +10,7 @@ from factorgraph_ebm import arrays as a
 from factorgraph_ebm.arrays import F64, I64, Compiled, Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.factors import STRUCTURES
+from factorgraph_ebm.inference.remembering import once_for
 
 
 class Run(NamedTuple):
@@ -27,6 +28,10 @@ class Run(NamedTuple):
 
 
 def run_of(compiled: Compiled, run: int) -> Run:
+    return once_for(compiled, ("run", run), lambda: _read_run(compiled, run))
+
+
+def _read_run(compiled: Compiled, run: int) -> Run:
     row = compiled.run_field[compiled.run_field_start[run] : compiled.run_field_start[run + 1]]
     slots = row[a.RUN_HEADER :].reshape(-1, a.SLOT_FIELDS)
     return Run(

@@ -7,6 +7,7 @@ an axis is a constant of its sample. A factor over many variables becomes a chai
 
 from __future__ import annotations
 
+import bisect
 import math
 import weakref
 from collections.abc import Mapping, Sequence
@@ -14,15 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, INTEGER, NOTHING, READ_F8, READ_U8, inlined, kernel
 from factorgraph_ebm.arrays import F64, I64, U8, Bool, Compiled, Numbers
 from factorgraph_ebm.compiler.contraction import Leaves, Tree, grow_tree
 from factorgraph_ebm.compiler.elimination import Elimination, find_order
 from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.engine.leaf_weights import weigh_from, weigh_rows
 from factorgraph_ebm.factors import STRUCTURES
-from factorgraph_ebm.factors.elementary import exp_minus
 from factorgraph_ebm.graph.automaton import Automaton
 from factorgraph_ebm.graph.table_map import c_strides
+from factorgraph_ebm.inference.known_orders import KnownOrder
 from factorgraph_ebm.inference.tables import Run, number_rows, run_of, run_tables, scope_of
 
 LARGEST = 2.0**27
@@ -71,6 +72,9 @@ class Shape(NamedTuple):
     "of each leaf, for reading its numbers in C order"
     hopeful: bool
     "no order was looked for where the first was hopeless"
+    widest: int
+    "entries of the largest table that is made in the place of a structure"
+    places: Places
 
 
 _kept: dict[tuple[int, bytes], Shape] = {}
@@ -173,8 +177,8 @@ def _find_shape(union: Union, first: U8, hopeful: bool) -> Shape:
     found = _Gathering(compiled, first)
     choices = np.flatnonzero(found.states[0] > 1)
     found.add(Source(-1, 0, True), choices[None], np.ones(1, np.int64))
-    for r, kind in enumerate(union.layout.kinds):
-        fields = run_of(compiled, r)
+    runs = [run_of(compiled, r) for r in range(len(union.layout.kinds))]
+    for r, (kind, fields) in enumerate(zip(union.layout.kinds, runs)):
         kept = [s for s, k in enumerate(fields.states) if k > 1]
         if not kept or not fields.size:
             continue
@@ -190,7 +194,11 @@ def _find_shape(union: Union, first: U8, hopeful: bool) -> Shape:
     leaves = found.leaves()
     states, soft, sample = np.concatenate(found.states), np.concatenate(found.soft), np.concatenate(found.sample)
     stage: U8 = (soft == 0).astype(np.uint8)
-    elimination = find_order(leaves.start, leaves.variable, states, stage, limit=LARGEST, hopeful=hopeful)
+    known = KnownOrder(union, leaves, states, staged=bool(soft.any()))
+    elimination = find_order(
+        leaves.start, leaves.variable, states, stage, limit=LARGEST, hopeful=hopeful, known=known.find
+    )
+    known.keep(elimination)
     order = elimination.order[states[elimination.order] > 1]
     component = np.empty(len(states), np.int64)  # of those that have a choice
     label = np.repeat(np.arange(len(elimination.start) - 1), np.diff(elimination.start))
@@ -200,7 +208,8 @@ def _find_shape(union: Union, first: U8, hopeful: bool) -> Shape:
     tree = grow_tree(leaves, states, order, stage) if fits else None
     return Shape(
         leaves, tuple(found.sources), states, elimination, tree, found.table_size, soft, sample[head],
-        component[leaves.variable[leaves.start[:-1]]], found.chains, *leaf_loops(leaves, states), hopeful,
+        component[leaves.variable[leaves.start[:-1]]], found.chains, *leaf_loops(leaves, states), hopeful, found.widest,
+        _find_places(compiled, runs, found.sources, found.chains),
     )  # fmt: skip
 
 
@@ -230,36 +239,6 @@ class Filled(NamedTuple):
     "(C,) energy that was taken off the numbers of each component"
 
 
-FAINTEST = 346.0
-"nats: exp of more is beyond 2^500 or below 2^-500, and a product of two such weights is no number any more"
-
-
-@inlined
-def weight_of(energy):  # type: ignore[no-untyped-def]
-    """exp(-energy), NaN where that is not forbidden and yet too small or too large."""
-    w = exp_minus(max(min(energy, FAINTEST), -FAINTEST))
-    return 0.0 if energy == np.inf else (w if abs(energy) < FAINTEST else np.nan)
-
-
-@kernel(NOTHING, READ_F8, F8, INTEGER)
-def weigh_from(energy, weight, first):  # type: ignore[no-untyped-def]
-    """Weights of energies, from weight[first] on."""
-    for i in range(len(energy)):
-        weight[first + i] = weight_of(energy[i])
-
-
-@kernel(NOTHING, READ_F8, READ_U8, F8, F8)
-def weigh_rows(energy, start, weight, least):  # type: ignore[no-untyped-def]
-    """The same for the rows of all variables, from weight[1] on, each less its least, which is written."""
-    for v in range(len(least)):
-        low = np.inf
-        for i in range(start[v], start[v + 1]):
-            low = min(low, energy[i])
-        least[v] = low if low < np.inf else 0.0
-        for i in range(start[v], start[v + 1]):
-            weight[i + 1] = weight_of(energy[i] - least[v])
-
-
 class _Span(NamedTuple):
     """Numbers of the store that runs read, which overlap or touch."""
 
@@ -267,55 +246,90 @@ class _Span(NamedTuple):
     high: int
 
 
-def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled:
-    """The numbers of all leaves: energies, or weights, those of single variables less their least energies."""
-    compiled = union.compiled
+class Places(NamedTuple):
+    """Where the numbers of leaves lie: 0 is neutral, then come unary energies, spans of the store, and tables made."""
+
+    at: I64
+    "(leaves of sources,) element where each begins"
+    size: int
+    "elements of all"
+    spans: tuple[tuple[_Span, int], ...]
+    "what is copied of the store, and where to"
+    made: tuple[tuple[Source, int], ...]
+    "sources whose tables are made, and where to"
+    several: I64
+    "variables of two states or more: those of the first leaves"
+    certain: tuple[I64, I64]
+    "element of the unary energies, and sample, of those of one state"
+    bare: tuple[tuple[int, I64], ...]
+    "runs over no variable of two states or more, with the sample of each factor"
+
+
+def _find_places(
+    compiled: Compiled, runs: Sequence[Run], sources: Sequence[Source], chains: Mapping[int, Automaton]
+) -> Places:
     start = compiled.variable_start.astype(np.int64)
-    sizes = np.diff(start)
-    constant = np.zeros(len(compiled.sample_chunk))
-    taken = np.zeros(len(shape.sample))
-    certain = np.flatnonzero(sizes == 1)
-    np.add.at(constant, compiled.variable_sample[certain], numbers.unary[start[certain]])
-    tables = {(s.run, s.step): _made(union, shape, numbers, s) for s in shape.sources if not s.table}
-    runs = [run_of(compiled, r) for r in range(len(union.layout.kinds))]
-    spans = _spans(compiled, shape, runs)
-    room = 1 + len(numbers.unary)
-    of_span = {}
-    for span in spans:
-        of_span[span] = room
-        room += span.high - span.low
-    of_table = {}
-    for key, table in tables.items():
-        of_table[key] = room
-        room += table.size
-    number = np.empty(room)
-    number[0] = 1.0 if weigh else 0.0
-    least = np.zeros(len(sizes))
-    if weigh:
-        weigh_rows(numbers.unary, compiled.variable_start, number, least)
-        taken += np.bincount(shape.leaf_component[: np.count_nonzero(sizes > 1)], least[sizes > 1], len(taken))
-    else:
-        number[1 : 1 + len(numbers.unary)] = numbers.unary
-    for span, first in of_span.items():
-        _copy(numbers.store[span.low : span.high], number, first, weigh=weigh)
-    at = [1 + start[:-1][sizes > 1]]
-    for source in shape.sources[1:]:
+    states = np.diff(start)
+    several, certain = np.flatnonzero(states > 1), np.flatnonzero(states == 1)
+    size = 1 + int(start[-1])
+    own = {s.run: _numbers_of(compiled, runs[s.run]) for s in sources[1:] if s.table}
+    spans = []
+    for span in _spans(own, runs):
+        spans.append((span, size))
+        size += span.high - span.low
+    lows = [span.low for span, _ in spans]
+    at, made = [1 + start[several]], []
+    for source in sources[1:]:
         fields = runs[source.run]
         if source.table:
-            places = _numbers_of(compiled, fields)
-            span = next(s for s in spans if s.low <= places[0] < s.high)
-            at.append(places + (of_span[span] - span.low))
-        else:
-            key = source.run, source.step
-            _copy(tables[key].ravel(), number, of_table[key], weigh=weigh)
-            size = tables[key][0].size if len(tables[key]) > 1 else 0
-            at.append(of_table[key] + size * np.arange(fields.size))
-    for r, fields in enumerate(runs):
-        if fields.size and max(fields.states) == 1:
-            sample = compiled.variable_sample[scope_of(compiled, fields)[0]]
-            np.add.at(constant, sample, run_tables(union, numbers, r).reshape(fields.size))
-    at.append(np.zeros(len(shape.leaf_component) - sum(map(len, at)), np.int64))  # further leaves are neutral
-    return Filled(np.concatenate(at), number, constant, taken)
+            places = own[source.run]
+            span, first = spans[bisect.bisect_right(lows, places[0]) - 1]
+            at.append(places + (first - span.low))
+            continue
+        made.append((source, size))
+        shape = fields.states if source.step < 0 else step_shape(chains[source.run], source.step)
+        # Steps between states have one table each; ends, and what is read at once, one for each row of numbers.
+        one = fields.shared >= 0 or 0 <= source.step < len(chains[source.run].steps) - 1
+        at.append(size + (0 if one else math.prod(shape)) * np.arange(fields.size))
+        size += math.prod(shape) * (1 if one else fields.size)
+    bare = [
+        (r, compiled.variable_sample[scope_of(compiled, fields)[0]].astype(np.int64))
+        for r, fields in enumerate(runs)
+        if fields.size and max(fields.states) == 1
+    ]
+    return Places(
+        np.concatenate(at), size, tuple(spans), tuple(made), several,
+        (start[certain], compiled.variable_sample[certain].astype(np.int64)), tuple(bare),
+    )  # fmt: skip
+
+
+def fill(union: Union, shape: Shape, numbers: Numbers, *, weigh: bool) -> Filled:
+    """The numbers of all leaves: energies, or weights, those of single variables less their least energies."""
+    compiled, places = union.compiled, shape.places
+    constant = np.zeros(len(compiled.sample_chunk))
+    taken = np.zeros(len(shape.sample))
+    np.add.at(constant, places.certain[1], numbers.unary[places.certain[0]])
+    number = np.empty(places.size)
+    number[0] = 1.0 if weigh else 0.0
+    if weigh:
+        least = np.empty(len(compiled.variable_sample))
+        weigh_rows(numbers.unary, compiled.variable_start, number, least)
+        if len(taken):
+            # Leaves of no component have a number beyond all.
+            of_leaf = shape.leaf_component[: len(places.several)]
+            taken += np.bincount(of_leaf, least[places.several], len(taken))[: len(taken)]
+    else:
+        number[1 : 1 + len(numbers.unary)] = numbers.unary
+    for span, first in places.spans:
+        _copy(numbers.store[span.low : span.high], number, first, weigh=weigh)
+    for source, first in places.made:
+        _copy(_made(union, shape, numbers, source).ravel(), number, first, weigh=weigh)
+    for run, sample in places.bare:
+        np.add.at(constant, sample, run_tables(union, numbers, run).reshape(len(sample)))
+    at, further = places.at, len(shape.leaf_component) - len(places.at)
+    if further:  # these are neutral
+        at = np.concatenate([at, np.zeros(further, np.int64)])
+    return Filled(at, number, constant, taken)
 
 
 def _copy(energy: F64, number: F64, first: int, *, weigh: bool) -> None:
@@ -351,15 +365,12 @@ def _numbers_of(compiled: Compiled, fields: Run) -> I64:
     return compiled.factor_number[fields.factor : fields.factor + fields.size].astype(np.int64)
 
 
-def _spans(compiled: Compiled, shape: Shape, runs: Sequence[Run]) -> list[_Span]:
+def _spans(numbers: Mapping[int, I64], runs: Sequence[Run]) -> list[_Span]:
     """What the tables of all runs cover of the store, joined where they overlap."""
     found = []
-    for source in shape.sources:
-        if source.run >= 0 and source.table:
-            fields = runs[source.run]
-            places = _numbers_of(compiled, fields)
-            extent = sum((k - 1) * stride for k, stride in zip(fields.states, fields.strides)) + 1
-            found.append(_Span(int(places.min()), int(places.max()) + extent))
+    for run, places in numbers.items():
+        extent = sum((k - 1) * stride for k, stride in zip(runs[run].states, runs[run].strides)) + 1
+        found.append(_Span(int(places.min()), int(places.max()) + extent))
     joined: list[_Span] = []
     for span in sorted(found):
         if joined and span.low < joined[-1].high:

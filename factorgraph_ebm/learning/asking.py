@@ -52,16 +52,19 @@ class Asking:
     """One batch at one set of numbers: what several queries need is found once."""
 
     def __init__(
-        self, batch: Batch, values: Mapping[str, F64], how: Inference, cost: Cost | None = None, update: int = 0
+        self, batch: Batch, values: Mapping[str, F64], how: Inference, cost: Cost | None = None, update: int = 0,
+        expected: F64 | None = None,
     ) -> None:
         self.batch = batch
         self.values = values
         "of all parameters"
-        self.numbers = batch.bind(values)
+        self.numbers = batch.bind(values, how.threads)
         self.how = how
         self.cost = cost
         self.update = update
         "how often the parameters have changed, for draws"
+        self.expected = expected
+        "(n,) weights that the slopes of free energies will probably have"
         self._kept: dict[object, Any] = {}
 
     def once(self, key: object, make: Callable[[], Any]) -> Any:
@@ -91,7 +94,9 @@ class Asking:
         settings = self.settings(minimize=False)
         solved: Solved = self.once(
             ("free", query.cost),
-            lambda: solve_free(self.batch.whole, self.less_cost(query), beta=self.how.beta, **settings),
+            lambda: solve_free(
+                self.batch.whole, self.less_cost(query), beta=self.how.beta, expected=self.expected, **settings
+            ),
         )
         return solved
 

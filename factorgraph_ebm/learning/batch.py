@@ -45,6 +45,7 @@ class Batch:
         self.union: Union = compile_union(samples, rewrite=rewrite)
         self.sources = Sources(self.union)
         self.reals = [data.given[i].reals for i in numbers]
+        self._any_reals = any(self.reals)
         self.states: I64 = np.concatenate([data.given[i].states for i in numbers])
         right = np.concatenate([np.where(data.labelled(i), data.targets[i].states, -1) for i in numbers])
         variable = self.compiled.cell_variable
@@ -83,15 +84,19 @@ class Batch:
         """The same samples with every declared factor by itself."""
         return Batch(self.data, self.chosen, rewrite=False)
 
-    def bind(self, values: Mapping[str, F64]) -> Numbers:
+    def bind(self, values: Mapping[str, F64], threads: int | None = None) -> Numbers:
         """The numbers at these values of the parameters."""
-        return self.sources.bind(self._values(values), self.states)
+        return self.sources.bind(self._values(values), self.states, threads)
 
-    def pull(self, values: Mapping[str, F64], gradient: Numbers, into: Mapping[str, F64]) -> None:
-        """Add a gradient with respect to the numbers to those of the parameters."""
-        self.sources.pull(self._values(values), self.states, gradient, into)
+    def pull(
+        self, values: Mapping[str, F64], gradient: Numbers, into: Mapping[str, F64], threads: int | None = None
+    ) -> None:
+        """Add a gradient with respect to the numbers, which is used up, to those of the parameters."""
+        self.sources.pull(self._values(values), self.states, gradient, into, threads)
 
     def _values(self, values: Mapping[str, F64]) -> list[Mapping[str, F64]]:
+        if not self._any_reals:
+            return [values] * self.n
         return [{**values, **reals} if reals else values for reals in self.reals]
 
     def by_sample(self, of_variables: F64 | Bool) -> F64:

@@ -71,13 +71,17 @@ def refusals(optimizer: Optimizer, oracle: Oracle, regularizer: Regularizer) -> 
         else:
             known = [*_LACKING, "latents", "unbounded", "l2", "no_regularizer", "no_rest_but_l1"]
             reasons.append(f'{name} needs "{need}", which nothing is known to have. Known: {", ".join(known)}.')
-    return " ".join(reasons) or None
+    said = " ".join(reasons)
+    # Nothing searches along a line by a loss that is no objective.
+    return (said if "objective" in oracle.traits else said.replace(_ANY, "sgd(average=True), or adam()")) or None
 
 
 def _not_l2(regularizer: Regularizer) -> str | None:
     if regularizer.l2 is None:
         none = regularizer.gradient is None and regularizer.prox is None
-        return "there is none" if none else "this one has other parts. For those use lbfgs() or sgd(average=True)"
+        if none:
+            return f"there is none. Write it, or use {_ANY}"
+        return "this one has other parts. For those use lbfgs() or sgd(average=True)"
     zeros = int(np.sum(~(regularizer.l2 > 0.0)))
     if zeros:
         return f"{zeros:,} of {len(regularizer.l2):,} entries have strength 0. Give them a small one, or use {_ANY}"

@@ -62,8 +62,8 @@ def read_data(architecture: Architecture, samples: Dicts, targets: Dicts) -> Dat
         key of neither dict; a cell that is given and has another right answer.
     MethodError : neither samples nor targets.
     """
-    _check(samples, "samples")
-    _check(targets, "targets")
+    check_dicts(samples, "samples")
+    check_dicts(targets, "targets")
     if samples is None and targets is None:
         raise MethodError("there is nothing to learn from: give samples, targets or both.")
     n = len(samples if samples is not None else targets or ())
@@ -88,7 +88,8 @@ def read_data(architecture: Architecture, samples: Dicts, targets: Dicts) -> Dat
     return data
 
 
-def _check(dicts: Dicts, what: str) -> None:
+def check_dicts(dicts: Dicts, what: str) -> None:
+    """Raise EvidenceError unless these are a list of dicts, or None."""
     if dicts is None:
         return
     if isinstance(dicts, (Mapping, str)) or not isinstance(dicts, Sequence):

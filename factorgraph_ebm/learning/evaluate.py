@@ -29,7 +29,31 @@ from factorgraph_ebm.losses.loss import PER_VARIABLE, Loss
 
 BLOCK = 1 << 28
 "bytes that the numbers and messages of one block may take"
+KEPT = 1 << 28
+"bytes that batches of one sample may take: an online method comes back to each sample in every epoch"
 STOPPED = (Status.ITERATION_LIMIT, Status.TIME_LIMIT)
+
+
+class Kept:
+    """Batches of one sample, made when they are first asked for, and kept as long as they fit."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+        self._batches: dict[int, Batch] = {}
+        self._bytes = 0
+
+    def batch(self, samples: I64) -> Batch:
+        """The samples as a batch."""
+        if len(samples) != 1:
+            return Batch(self._data, samples)
+        sample = int(samples[0])
+        found = self._batches.get(sample)
+        if found is None:
+            found = Batch(self._data, samples)
+            self._bytes += 20_000 + 8 * (4 * found.compiled.unary_size + 2 * found.compiled.store_size)
+            if self._bytes <= KEPT:
+                self._batches[sample] = found
+        return found
 
 
 class Problem(NamedTuple):
@@ -43,12 +67,13 @@ class Problem(NamedTuple):
     "(n,) of samples"
     blocks: list[Batch]
     "all samples, in order"
+    kept: Kept
 
 
 def make_problem(data: Data, layout: Layout, loss: Loss, inference: Inference, weights: F64) -> Problem:
     """Compile the samples, block by block."""
     blocks = [Batch(data, range(low, high)) for low, high in _ranges(data)]
-    return Problem(data, layout, loss, inference, weights, blocks)
+    return Problem(data, layout, loss, inference, weights, blocks, Kept(data))
 
 
 def _ranges(data: Data) -> list[tuple[int, int]]:
@@ -82,16 +107,16 @@ def evaluate(problem: Problem, w: F64, samples: I64 | None = None, *, update: in
     FactorError : a right answer is forbidden.
     """
     values = problem.layout.values(w)
-    gradient, into = problem.layout.gradient()
+    gradient = problem.layout.gradient()
     losses, infeasible, unconverged = [], [], 0
-    batches: Sequence[Batch] = problem.blocks if samples is None else [Batch(problem.data, samples)]
+    batches: Sequence[Batch] = problem.blocks if samples is None else [problem.kept.batch(samples)]
     for batch in batches:
-        asking = Asking(batch, values, problem.inference, problem.loss.cost, update)
+        weight = np.where(batch.judged, problem.weights[batch.chosen], 0.0)
+        asking = Asking(batch, values, problem.inference, problem.loss.cost, update, expected=-weight)
         terms = [ask(asking, query) for query in problem.loss.queries]
         answers = tuple(term.value for term in terms)
         _refuse_forbidden(problem.loss, asking, answers)
         loss, slopes = problem.loss.value(answers, problem.inference.beta)
-        weight = np.where(batch.judged, problem.weights[batch.chosen], 0.0)
         per_variable = problem.loss.queries[0].kind in PER_VARIABLE
         total = batch.by_sample(loss) if per_variable else np.where(batch.judged, loss, 0.0)
         losses.append(total)
@@ -100,16 +125,21 @@ def evaluate(problem: Problem, w: F64, samples: I64 | None = None, *, update: in
         for query, term, slope in zip(problem.loss.queries, terms, slopes):
             _, numbers = out.setdefault(id(term.batch), (term.batch, zeros(term.batch.union)))
             share = weight[batch.owner] if query.kind in PER_VARIABLE else weight
-            # 0 * inf would be NaN: what has no weight has no slope
-            term.accumulate(np.where(share != 0.0, share * np.where(share != 0.0, slope, 0.0), 0.0), numbers)
-            stopped |= [status in STOPPED for status in term.status]
+            # 0 * inf would be NaN: what has no weight has no slope, nor has a loss that is too large for a number.
+            there = (share != 0.0) & np.isfinite(slope)
+            term.accumulate(np.where(there, share * np.where(there, slope, 0.0), 0.0), numbers)
+            kinds = set(term.status)
+            if not kinds.isdisjoint(STOPPED):
+                stopped |= [status in STOPPED for status in term.status]
             if term.unreliable is not None:
                 stopped |= term.unreliable
-            infeasible += [int(i) for i, s in zip(batch.chosen, term.status) if s is Status.INFEASIBLE]
+            if Status.INFEASIBLE in kinds:
+                infeasible += [int(i) for i, s in zip(batch.chosen, term.status) if s is Status.INFEASIBLE]
         unconverged += int(np.count_nonzero(stopped))
         for of, numbers in out.values():
-            of.pull(values, numbers, into)
-    return Evaluation(np.concatenate(losses), gradient, unconverged, np.unique(np.array(infeasible, np.int64)))
+            of.pull(values, numbers, gradient, problem.inference.threads)
+    total_gradient = gradient.vector()
+    return Evaluation(np.concatenate(losses), total_gradient, unconverged, np.unique(np.array(infeasible, np.int64)))
 
 
 def _refuse_forbidden(loss: Loss, asking: Asking, answers: tuple[F64, ...]) -> None:
@@ -120,6 +150,8 @@ def _refuse_forbidden(loss: Loss, asking: Asking, answers: tuple[F64, ...]) -> N
             bad = batch.judged & (answer == np.inf)
         elif query.kind in PER_VARIABLE:
             bad = batch.by_sample(answer == -np.inf) > 0
+            if bad.any():  # or a probability is too small for a number
+                bad &= right_states(asking).energy == np.inf
         else:
             continue
         if bad.any():

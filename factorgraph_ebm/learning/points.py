@@ -21,7 +21,7 @@ from factorgraph_ebm.inference import run
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.gibbs import gibbs_sweeps, sample_keys
 from factorgraph_ebm.inference.method import Answer, Problem, Status
-from factorgraph_ebm.inference.min_marginals import min_marginals
+from factorgraph_ebm.inference.min_marginals import excess, min_marginals
 from factorgraph_ebm.inference.solving import Solved, clamp, solve_best, solve_free
 from factorgraph_ebm.inference.statistics import add_assignment
 from factorgraph_ebm.learning.asking import Asking, Statuses, Term
@@ -82,10 +82,16 @@ def best_states(asking: Asking, cost: bool, numbers: Numbers) -> Chosen:
         right = right_states(asking)  # costs nothing, so its energy is the same
         better = right.energy < found.energy
         states = np.where(better[asking.batch.compiled.variable_sample], right.states, _states(found.answer))
-        return Chosen(np.minimum(right.energy, found.energy), states, found.status, better)
+        return Chosen(np.minimum(right.energy, found.energy), states, found.status, _missed(better, found.status))
 
     chosen: Chosen = asking.once(("best", cost), find)
     return chosen
+
+
+def _missed(better: Bool, status: Statuses) -> Bool:
+    """Where the right answer is better than the best one found; if that is proved, they are tied but for rounding."""
+    missed: Bool = better & np.array([each is not Status.OPTIMAL for each in status], bool)
+    return missed
 
 
 def _solve(asking: Asking, numbers: Numbers) -> Solved:
@@ -102,24 +108,33 @@ def _best_summed(asking: Asking, query: Query, numbers: Numbers) -> Term:
     problem = Problem(summed.union, bound, how.latent_beta, True, None, math.inf, None, how.threads)
     settings = asking.settings(minimize=True, batch=summed)
     answer = run(settings["method"], problem, settings["options"])
-    cells = np.full(len(batch.compiled.cell_variable), -1)
-    there = summed.compiled.cell_variable >= 0
-    cells[there] = _states(answer)[summed.compiled.cell_variable[there]]
-    said = batch.target.copy()
-    variable = batch.compiled.variable_cell[batch.labelled]
-    said[batch.labelled] = cells[variable]
-    settings = asking.settings(minimize=False)
-    free = [
-        solve_free(batch.whole, clamp(batch.union, numbers, held), beta=how.latent_beta, **settings)
-        for held in (said, batch.target)
-    ]
+    free = [_given_answer(asking, numbers, said) for said in (_said(batch, _states(answer)), batch.target)]
     right_is_better = free[1].energy < free[0].energy
 
     def accumulate(slope: F64, out: Numbers) -> None:
         free[0].accumulate(np.where(right_is_better, 0.0, slope), out)
         free[1].accumulate(np.where(right_is_better, slope, 0.0), out)
 
-    return Term(np.minimum(free[0].energy, free[1].energy), accumulate, answer.status, batch, right_is_better)
+    missed = _missed(right_is_better, answer.status)
+    return Term(np.minimum(free[0].energy, free[1].energy), accumulate, answer.status, batch, missed)
+
+
+def _said(batch: Batch, states: I64) -> I64:
+    """The answers in these states of `batch.summed`, as states of the batch: (V,), -1 where latent."""
+    summed = batch.summed.compiled
+    cells = np.full(len(batch.compiled.cell_variable), -1)
+    there = summed.cell_variable >= 0
+    cells[there] = states[summed.cell_variable[there]]
+    said = batch.target.copy()
+    said[batch.labelled] = cells[batch.compiled.variable_cell[batch.labelled]]
+    return said
+
+
+def _given_answer(asking: Asking, numbers: Numbers, said: I64) -> Solved:
+    """The free energy of what is latent, given answers."""
+    held = clamp(asking.batch.union, numbers, said)
+    settings = asking.settings(minimize=False)
+    return solve_free(asking.batch.whole, held, beta=asking.how.latent_beta, **settings)
 
 
 def sample(asking: Asking, query: Query) -> Term:
@@ -150,10 +165,7 @@ def wrong(asking: Asking, query: Query) -> Term:
     """
     batch = asking.batch
     if asking.how.latent_beta < math.inf and batch.latent.any():
-        raise MethodError(
-            'the best wrong answer is not known where latent variables are summed out. Write latent="minimize", or '
-            'loss="softmax_margin".'
-        )
+        return _wrong_summed(asking)
     first = best_states(asking, False, asking.numbers)
     sample = batch.compiled.variable_sample
     states, energy = first.states.copy(), first.energy.copy()
@@ -171,28 +183,13 @@ def _second_best(asking: Asking, wanted: Bool) -> Chosen:
     solved: Solved = asking.once(("solved", False), lambda: _solve(asking, asking.numbers))
     problem = Problem(batch.union, asking.numbers, 1.0, True, None, math.inf, None)
     least = min_marginals(problem, solved.answer)
-    start = compiled.variable_start.astype(np.int64)
-    # Nothing but wrong states of labelled variables of these samples is a candidate.
-    candidate = np.full(len(least), np.inf)
-    here = batch.labelled[wanted[batch.owner]]
-    k = start[here + 1] - start[here]
-    places = np.repeat(start[here] - np.concatenate([[0], np.cumsum(k)[:-1]]), k) + np.arange(int(k.sum()))
-    owner = np.repeat(here, k)
-    state = places - start[owner]
-    is_wrong = state != batch.target[owner]
-    candidate[places[is_wrong]] = least[places[is_wrong]]
+    held = _least_wrong(batch, least, wanted)
+    v = np.flatnonzero(held >= 0)
     of_sample = compiled.variable_sample.astype(np.int64)
-    held, energy = np.full(len(start) - 1, -1), np.full(batch.n, np.inf)
-    order = np.lexsort((places[is_wrong], candidate[places[is_wrong]], of_sample[owner[is_wrong]]))
-    rows = of_sample[owner[is_wrong]][order]
-    lowest = order[np.flatnonzero(np.diff(rows, prepend=-1))]
-    v, s = owner[is_wrong][lowest], state[is_wrong][lowest]
-    possible = candidate[start[v] + s] < np.inf
-    v, s = v[possible], s[possible]
-    held[v] = s
+    energy = np.full(batch.n, np.inf)
     right = right_states(asking)
     flipped = right.states.copy()
-    flipped[v] = s
+    flipped[v] = held[v]
     again = solve_best(batch.whole, clamp(batch.union, asking.numbers, held), **asking.settings(minimize=True))
     energy[of_sample[v]] = again.energy[of_sample[v]]
     beside = np.full(batch.n, np.inf)
@@ -201,6 +198,58 @@ def _second_best(asking: Asking, wanted: Bool) -> Chosen:
     found = np.where((beside < energy)[of_sample], flipped, _states(again.answer))
     found = np.where(found < 0, right.states, found)
     return Chosen(np.minimum(energy, beside), found, again.status)
+
+
+def _least_wrong(batch: Batch, least: F64, wanted: Bool) -> I64:
+    """For each wanted sample the wrong state of least energy, of all its labelled variables: (V,), -1 elsewhere.
+
+    `least`: energies of all states of all variables, (unary_size,). What is forbidden is never held.
+    """
+    start = batch.compiled.variable_start.astype(np.int64)
+    here = batch.labelled[wanted[batch.owner]]
+    k = start[here + 1] - start[here]
+    owner = np.repeat(here, k)
+    state = np.arange(len(owner)) - np.repeat(np.cumsum(k) - k, k)
+    candidate = (state != batch.target[owner]) & (least[start[owner] + state] < np.inf)
+    owner, state = owner[candidate], state[candidate]
+    place, sample = start[owner] + state, batch.compiled.variable_sample.astype(np.int64)[owner]
+    order = np.lexsort((place, least[place], sample))
+    lowest = order[np.flatnonzero(np.diff(sample[order], prepend=-1))]
+    held = np.full(len(start) - 1, -1)
+    held[owner[lowest]] = state[lowest]
+    return held
+
+
+def _wrong_summed(asking: Asking) -> Term:
+    """The best wrong answer by its free energy, all that is latent summed: as `wrong`, by a junction tree alone."""
+    batch, summed, how = asking.batch, asking.batch.summed, asking.how
+    if how.method not in ("auto", "junction_tree"):
+        raise MethodError(
+            f'method "{how.method}" does not know the best wrong answer where latent variables are summed out. Write '
+            'method="junction_tree", latent="minimize", or loss="softmax_margin".'
+        )
+    options = how.options if how.method == "junction_tree" else {}
+    numbers = summed.bind(asking.values)
+
+    def solve(numbers: Numbers) -> tuple[Problem, Answer]:
+        problem = Problem(summed.union, numbers, how.latent_beta, True, None, math.inf, None, how.threads)
+        return problem, run("junction_tree", problem, options)
+
+    problem, first = solve(numbers)
+    states, sample = _states(first), summed.compiled.variable_sample
+    there = summed.by_sample(states[summed.labelled] != summed.target[summed.labelled]) > 0
+    if not there.all():
+        assert first.free_energy is not None
+        held = _least_wrong(summed, excess(problem, first), ~there & (first.free_energy < np.inf))
+        _, again = solve(clamp(summed.union, numbers, held))
+        states = np.where(there[sample], states, _states(again))
+        there[sample[held >= 0]] = True
+    solved = _given_answer(asking, asking.numbers, _said(batch, states))
+
+    def accumulate(slope: F64, out: Numbers) -> None:
+        solved.accumulate(np.where(there, slope, 0.0), out)
+
+    return Term(np.where(there, solved.energy, np.inf), accumulate, first.status, batch)
 
 
 def _states(answer: Answer) -> I64:
@@ -213,6 +262,8 @@ def _point(asking: Asking, numbers: Numbers, chosen: Chosen) -> Term:
     union = asking.batch.union
 
     def accumulate(slope: F64, out: Numbers) -> None:
-        add_assignment(union, numbers, chosen.states, slope, out)
+        # Where there is no such assignment, the states are those of some other.
+        there = np.where(chosen.energy < np.inf, slope, 0.0)
+        add_assignment(union, numbers, chosen.states, there, out, chosen.energy)
 
     return Term(chosen.energy, accumulate, chosen.status, asking.batch, chosen.missed)

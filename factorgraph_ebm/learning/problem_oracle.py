@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.errors import FactorError
 from factorgraph_ebm.graph.assignment import Given
 from factorgraph_ebm.learning.asking import Asking, loopy
 from factorgraph_ebm.learning.data import Data
@@ -15,14 +18,30 @@ from factorgraph_ebm.learning.evaluate import Problem, evaluate, make_problem
 from factorgraph_ebm.learning.optimizers.products import dot
 from factorgraph_ebm.learning.oracle import Evaluation, Oracle, Plane, shuffled
 from factorgraph_ebm.learning.points import right_states
+from factorgraph_ebm.learning.watching import refuse_numbers
+
+Told: TypeAlias = Callable[[F64, I64 | None, Evaluation], None]
+"is told of every evaluation: w, numbers of samples (None: all), what was found"
 
 
-def make_oracle(problem: Problem, start: F64, seed: int) -> Oracle:
-    """The problem as an optimiser sees it, to begin at `start` (n_free,)."""
+def make_oracle(problem: Problem, start: F64, seed: int, told: Told | None = None) -> Oracle:
+    """The problem as an optimiser sees it, to begin at `start` (n_free,).
+
+    Parameters
+    ----------
+    told : is told of every evaluation, those for planes and with latents held among them
+    """
     draws = any(query.kind == "sample" for query in problem.loss.queries)
 
     def answer(w: F64, samples: I64 | None) -> Evaluation:
-        return evaluate(problem, w, samples, update=_digest(w) if draws else 0)
+        try:
+            found = evaluate(problem, w, samples, update=_digest(w) if draws else 0)
+        except FactorError:
+            refuse_numbers(problem, w, samples)
+            raise
+        if told is not None:
+            told(w, samples, found)
+        return found
 
     def plane(w: F64, sample: int) -> Plane:
         found = answer(w, np.array([sample]))
@@ -33,7 +52,8 @@ def make_oracle(problem: Problem, start: F64, seed: int) -> Oracle:
         loss = float(found.losses[0])
         return Plane(loss, support, values, loss - dot(values, w[support]))
 
-    hidden = any(bool(batch.latent.any()) for batch in problem.blocks)
+    # A sample without any label adds nothing to a loss, whatever is latent in it.
+    hidden = any(bool((batch.latent & batch.judged).any()) for batch in problem.blocks)
     minimised = problem.inference.latent_beta == math.inf
     return Oracle(
         n_samples=len(problem.data.graphs),
@@ -44,7 +64,7 @@ def make_oracle(problem: Problem, start: F64, seed: int) -> Oracle:
         evaluate=answer,
         plane=plane,
         order=shuffled(len(problem.data.graphs), seed),
-        complete=(lambda w: make_oracle(completed(problem, w), w, seed)) if hidden and minimised else None,
+        complete=(lambda w: make_oracle(completed(problem, w), w, seed, told)) if hidden and minimised else None,
         traits=traits_of(problem, hidden=hidden),
     )
 
@@ -57,13 +77,14 @@ def _digest(w: F64) -> int:
 def traits_of(problem: Problem, *, hidden: bool) -> frozenset[str]:
     """What holds of the objective, in the words of `Oracle.traits`."""
     loss = problem.loss
+    minimised = hidden and problem.inference.latent_beta == math.inf
     sources = {id(f): f.slots[0].source for g in problem.data.graphs for f in g.factors if f.slots}
     linear = all(source.linear for source in sources.values())
     traits = {
         "linear": linear,
         "convex": linear and loss.convex and not hidden,
         "piecewise_linear": linear and loss.piecewise_linear and not hidden,
-        "smooth": loss.smooth,
+        "smooth": loss.smooth and not minimised,
         "objective": loss.is_objective,
         "fully_labelled": not hidden,
         "exact": _is_exact(problem),
@@ -77,7 +98,7 @@ def _is_exact(problem: Problem) -> bool:
         asking = Asking(batch, values, problem.inference)
         for minimize in (True, False):
             method = asking.settings(minimize=minimize)["method"]
-            if method == "icm" or loopy(batch, method):
+            if method in ("icm", "gibbs") or loopy(batch, method):
                 return False
     return True
 
@@ -89,7 +110,10 @@ def completed(problem: Problem, w: F64) -> Problem:
     for batch in problem.blocks:
         states = right_states(Asking(batch, values, problem.inference)).states
         start = batch.compiled.sample_cell_start.tolist()
-        for low, high, i in zip(start, start[1:], batch.chosen.tolist()):
+        for low, high, i, judged in zip(start, start[1:], batch.chosen.tolist(), batch.judged.tolist()):
+            if not judged:
+                targets.append(problem.data.targets[i])
+                continue
             variable = batch.compiled.cell_variable[low:high]
             free = variable >= 0
             right = problem.data.targets[i].states.copy()

@@ -1,23 +1,37 @@
 """The sources of numbers of a union of many samples, merged: one product of features and weights for all of them.
 
-    bind: values -> declared numbers        pull: gradient with respect to these -> gradients of the values
+    bind: values -> numbers        pull: gradient with respect to these -> gradients of the values
 
 A union reads the numbers of each declaration sample by sample. Over thousands of samples that share weights, and are
 bound again at each step, it pays to put their features into one matrix once: X W is then one product, and so is X' G.
+Where each row of a sparse product is the unary energies of one variable, it is added to these, and its slopes are read
+where theirs lie, and never touches the store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Numbers, Values
+from factorgraph_ebm.compiler.binding import Fold, pull, push
 from factorgraph_ebm.compiler.parts import Group
-from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.compiler.union import Union, largest_finite
 from factorgraph_ebm.graph.linear import Linear
+from factorgraph_ebm.graph.parameters import Parameter
 from factorgraph_ebm.graph.parametrisation import Parametrisation
+from factorgraph_ebm.graph.sparse_rows import FURTHEST, SparseRows, sparse_rows
+from factorgraph_ebm.inference.passing import processors
+from factorgraph_ebm.inference.threads import together
+from factorgraph_ebm.learning.layout import Gradient
+from factorgraph_ebm.learning.layout import Values as ParameterValues
+
+SHARE = 1 << 15
+"nonzeros of a product that a thread takes at once: about 300 us of work"
 
 
 class Source(NamedTuple):
@@ -34,16 +48,114 @@ class Source(NamedTuple):
     "that its numbers may be"
 
 
+class Direct:
+    """A product of sparse features with the rows of a parameter, each row the unary energies of one variable.
+
+    A few samples use a few rows of the parameter: only these are read, and only their slopes are made.
+    """
+
+    def __init__(self, matrix: Any, weights: Parameter, at: I64) -> None:
+        self.weights, self.at = weights, at
+        "`at`: element of the unary energies where each row begins"
+        self._width = weights.size // max(1, int(matrix.shape[1]))
+        self._used: I64 | None = None
+        "flat numbers of the entries of the parameter that are read; None: all"
+        if 2 * matrix.nnz < matrix.shape[1]:
+            columns, number = np.unique(matrix.indices, return_inverse=True)
+            cells = weights.cells.reshape(-1, self._width)[columns]
+            self._used = cells.reshape(-1).astype(np.int64)
+            matrix = type(matrix)((matrix.data, number, matrix.indptr), shape=(len(at), len(columns)))
+        self.matrix = matrix
+        self._places = np.arange(matrix.shape[1]) * self._width
+
+    @functools.cached_property
+    def _rows(self) -> SparseRows:
+        return sparse_rows(self.matrix, self.at, self._places, self._width)
+
+    @functools.cached_property
+    def _columns(self) -> SparseRows:
+        return sparse_rows(self.matrix.T, self._places, self.at, self._width)
+
+    @functools.cached_property
+    def _row_shares(self) -> list[tuple[int, int]]:
+        return self._rows.shares(SHARE)
+
+    @functools.cached_property
+    def _column_shares(self) -> list[tuple[int, int]]:
+        return self._columns.shares(SHARE)
+
+    def bind(self, values: Values, unary: F64, threads: int | None) -> None:
+        """Add the product to the unary energies."""
+        if self._used is None:
+            weights = self.weights.evaluate(values).reshape(-1)
+        elif isinstance(values, ParameterValues):
+            weights = values.pick(self.weights.name, self._used)
+        else:
+            weights = values[self.weights.name].reshape(-1)[self._used]
+        _in_shares(self._row_shares, lambda low, high: self._rows.add(weights, unary, low, high), threads)
+
+    def pull(self, values: Values, unary: F64, into: Mapping[str, F64], threads: int | None) -> None:
+        """Add the gradient with respect to the weights, from that with respect to the unary energies."""
+        name = self.weights.name
+        if name not in into:
+            return
+        whole = self._used is None and self.weights.is_declared and into[name].flags.c_contiguous
+        out = into[name].reshape(-1) if whole else np.zeros(len(self._places) * self._width)
+        _in_shares(self._column_shares, lambda low, high: self._columns.add(unary, out, low, high), threads)
+        if self._used is not None and isinstance(into, Gradient):
+            into.add(name, self._used, out)
+        elif self._used is not None:
+            into[name].reshape(-1)[self._used] += out
+        elif not whole:
+            self.weights.pullback(values, slice(0, 1), out.reshape(1, -1), into)
+
+
+def _in_shares(
+    shares: Sequence[tuple[int, int]], work: Callable[[int, int], None], threads: int | None
+) -> None:
+    """Call work(low, high) for ranges of rows, on one thread or several."""
+    threads = min(len(shares), processors() if threads is None else threads)
+    if threads <= 1:
+        for low, high in shares:
+            work(low, high)
+        return
+    ticket = itertools.count()
+
+    def share(thread: int) -> float:
+        while (number := next(ticket)) < len(shares):
+            work(*shares[number])
+        return 0.0
+
+    together(share, threads)
+
+
 class Sources:
-    """How the declared numbers of a union are read, merged over samples."""
+    """How the numbers of a union are read, merged over samples."""
 
     def __init__(self, union: Union) -> None:
         self.union = union
-        self.sources = _merged(_declared(union.groups))
+        merged = _merged(_declared(union.groups))
+        rows = _unary_rows(union.folds)
+        self.direct: list[Direct] = []
+        self.sources: list[Source] = []
+        taken: list[I64] = []
+        for each in merged:
+            direct, starts = _direct(each, rows)
+            if direct is None:
+                self.sources.append(each)
+            else:
+                self.direct.append(direct)
+                taken.append(starts)
+        done = np.zeros(union.store_size + 1, bool)
+        for starts in taken:
+            done[starts] = True
+        self.folds = [fold for fold in union.folds if not done[fold.source].all()]
 
-    def bind(self, values: Sequence[Values], states: I64) -> Numbers:
-        """The numbers of the union, as `Union.bind`."""
-        store = np.zeros(self.union.store_size)
+    def bind(self, values: Sequence[Values], states: I64, threads: int | None = None) -> Numbers:
+        """The numbers of the union, as `Union.bind`; `threads` at most, None: as many as pay."""
+        union = self.union
+        store, unary = np.zeros(union.store_size), np.zeros(union.compiled.unary_size)
+        largest = 0.0
         for each in self.sources:
             here = values[each.sample]
             if len(each.places) == 1:
@@ -56,11 +168,28 @@ class Sources:
             least = region.min()
             if not least > -np.inf or least < each.least:
                 self._refuse(values)
-        return self.union.fold(store, states)
+            largest = max(largest, largest_finite(region))
+        for direct in self.direct:
+            direct.bind(values[0], unary, threads)
+        if self.direct:
+            low, high = float(unary.min()), float(unary.max())
+            if not low > -np.inf:
+                self._refuse(values)
+            largest = max(largest, -low, high)
+        if not union.fits(largest):
+            return union.bind(values, states)  # which says what is too large
+        push(self.folds, states, unary, store)
+        return Numbers(unary, store)
 
-    def pull(self, values: Sequence[Values], states: I64, gradient: Numbers, into: Mapping[str, F64]) -> None:
-        """Add the gradient with respect to every named value to `into`, as `Union.pullback`."""
-        store = self.union.unfold(gradient, states)
+    def pull(
+        self, values: Sequence[Values], states: I64, gradient: Numbers, into: Mapping[str, F64],
+        threads: int | None = None,
+    ) -> None:  # fmt: skip
+        """Add the gradient with respect to every named value to `into`, as `Union.pullback`; `gradient` is used up."""
+        store = gradient.store
+        for direct in self.direct:
+            direct.pull(values[0], gradient.unary, into, threads)
+        pull(self.folds, states, gradient.unary, store)
         for each in self.sources:
             if not any(name in into for name in each.source.names):
                 continue
@@ -74,6 +203,46 @@ class Sources:
             for factor, sample in zip(group.factors, group.samples.tolist()):
                 if factor.slots:
                     factor.check_numbers(factor.slots[0].source.evaluate(values[sample]))
+
+
+class _UnaryRows(NamedTuple):
+    """Rows of numbers that are nothing but the unary energies of one variable."""
+
+    source: I64
+    "(n,) element of the store where each begins, ascending"
+    target: I64
+    "(n,) element of the unary energies where it goes"
+    width: I64
+    "(n,)"
+
+
+def _unary_rows(folds: Sequence[Fold]) -> _UnaryRows:
+    """The rows that a single fold reads, and adds to unary energies as they are."""
+    plain = [f for f in folds if f.plain and f.to_unary and len(f.target) == len(f.source)]
+    nothing = np.zeros(0, np.int64)
+    source = np.concatenate([*(f.source for f in plain), nothing])
+    target = np.concatenate([*(f.target for f in plain), nothing])
+    width = np.concatenate([*(np.full(len(f.source), len(f.entry)) for f in plain), nothing])
+    every, count = np.unique(np.concatenate([*(f.source for f in folds), nothing]), return_counts=True)
+    order = np.argsort(source, kind="stable")
+    source, target, width = source[order], target[order], width[order]
+    once = count[np.searchsorted(every, source)] == 1 if len(source) else np.zeros(0, bool)
+    return _UnaryRows(source[once], target[once], width[once])
+
+
+def _direct(each: Source, rows: _UnaryRows) -> tuple[Direct | None, I64]:
+    """The source as a direct product, where all of its rows allow that, and the elements where its rows would lie."""
+    source = each.source
+    starts = np.concatenate([np.arange(p.start, p.stop, each.width) for p in each.places]) if each.width else None
+    if starts is None or not isinstance(source, Linear) or source.matrix is None or not len(rows.source):
+        return None, np.zeros(0, np.int64)
+    place = np.minimum(np.searchsorted(rows.source, starts), len(rows.source) - 1)
+    fits = source.reads_rows_of(each.width) and each.least == -np.inf and source.W.size < FURTHEST
+    fits = fits and len(starts) == source.matrix.shape[0] and int(rows.target.max()) < FURTHEST
+    if not fits or (rows.source[place] != starts).any() or (rows.width[place] != each.width).any():
+        return None, np.zeros(0, np.int64)
+    assert isinstance(source.W, Parameter)
+    return Direct(source.matrix, source.W, rows.target[place]), starts
 
 
 def _spread(flat: F64, store: F64, places: Sequence[slice]) -> None:

@@ -44,6 +44,8 @@ FOUR_SIDES = ((1.0, 2 / 3), (-1.0, -2 / 3), (2.0, -1 / 12), (-2.0, 1 / 12))
 "steps and coefficients of differences, whose errors grow with the square and the fourth power of the step"
 ASYMMETRY = 0.05
 "of the two sides of a perturbation, from which on its result is not trusted; the relative error is about its square"
+LONGEST = 1e6
+"largest entry of a direction (slope / probability) beside which what other entries move is lost in rounding"
 LARGEST_PIECE = 1 << 16
 "entries of a factor's table up to which its own sum is made"
 AT_ONCE = 1 << 20
@@ -72,6 +74,7 @@ def hits(asking: Asking, query: Query) -> Term:
         there = probability > 0.0
         direction[place[there]] = slope[there] / probability[there]
         unreliable[:] = _perturbed(asking, query, solved, direction, out)
+        unreliable[:] |= batch.by_sample(~there & (slope != 0.0)) > 0
 
     return Term(value, accumulate, solved.status, batch, unreliable)
 
@@ -96,7 +99,7 @@ def _perturbed(asking: Asking, query: Query, base: Solved, direction: F64, out: 
     if iterates and base.answer.messages is not None:
         former = base.answer.messages  # another fixed point would be another function
         start = Start(None, Messages(former.to_variable, former.to_factor))
-    bad: Bool = largest == np.inf
+    bad: Bool = largest > LONGEST
     numbers = asking.less_cost(query)
     finite = np.where(np.isfinite(direction), direction, 0.0)
 
@@ -185,6 +188,7 @@ def pieces(asking: Asking, query: Query) -> Term:
     value += np.bincount(sample[taken], energy[taken], batch.n)
 
     def accumulate(slope: F64, out: Numbers) -> None:
+        slope = np.where(value < np.inf, slope, 0.0)
         out.unary[:] += np.where(taken, slope[sample], 0.0)[owner] * probability
         for run in range(len(union.layout.kinds)):
             scope = scope_of(compiled, run_of(compiled, run))

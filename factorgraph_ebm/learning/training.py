@@ -11,27 +11,29 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from factorgraph_ebm.arrays import F64
-from factorgraph_ebm.errors import CollapseWarning, ConvergenceWarning, MethodError
-from factorgraph_ebm.learning.asking import Asking
-from factorgraph_ebm.learning.batch import Batch
+from factorgraph_ebm.errors import ConvergenceWarning, FormatError
 from factorgraph_ebm.learning.checkpoints import read_checkpoint, write_checkpoint
-from factorgraph_ebm.learning.evaluate import Problem, evaluate
+from factorgraph_ebm.learning.evaluate import Problem
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer, State
-from factorgraph_ebm.learning.oracle import Evaluation, Oracle, Regularizer
-from factorgraph_ebm.learning.terms import ask
-from factorgraph_ebm.losses.loss import Query
+from factorgraph_ebm.learning.oracle import Oracle, Regularizer
+from factorgraph_ebm.learning.watching import NO_GAP, Gap, Row, Watch, refuse_nan, warn_of_collapse
 
-Row = dict[str, float]
-"what is known after an update, by name"
-WATCHED = 256
-"samples whose gap is followed"
-COLLAPSED = 1e-3
-"gap over the spread of energies below which a model tells answers apart no more"
+FIGURES = ("loss", "objective", "gradient_norm")
+"of an optimiser that every row has, NaN where it does not know them"
+
+KINK = 1e-3
+"slope, relative to the objective, that is left only where a search along lines ended at a kink"
+
+
+def quiet() -> np.errstate:
+    """No warnings of numpy: what becomes inf or NaN is an error that says where."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 class Settings(NamedTuple):
@@ -51,6 +53,8 @@ class Settings(NamedTuple):
     fingerprint: str = ""
     "of the problem: a checkpoint of another one is refused"
     progress: bool = False
+    earlier: int = 0
+    "updates before this training, which its rows count on from"
 
 
 class Trained(NamedTuple):
@@ -58,75 +62,75 @@ class Trained(NamedTuple):
 
     w: F64
     history: list[Row]
-    unconverged: int
-    "samples whose inference had not converged at the last update"
     reason: str
     "why it stopped"
 
 
-class Counting:
-    """An oracle's evaluations, counted: how many samples did not converge, which were infeasible."""
+class Best(NamedTuple):
+    """The parameters that were best on validation."""
 
-    def __init__(self, oracle: Oracle) -> None:
-        self.unconverged = 0
-        self.asked = 0
-        self.oracle = oracle._replace(evaluate=self._evaluate)
-        self._inner = oracle.evaluate
-
-    def _evaluate(self, w: F64, samples: Any) -> Evaluation:
-        found = self._inner(w, samples)
-        self.unconverged += found.unconverged
-        self.asked += len(found.losses)
-        return found
+    w: F64
+    validation: float
+    update: int
+    "0: none yet"
 
 
-def train(problem: Problem, oracle: Oracle, optimizer: Optimizer, regularizer: Regularizer, how: Settings) -> Trained:
+def train(
+    problem: Problem, oracle: Oracle, watch: Watch, optimizer: Optimizer, regularizer: Regularizer, how: Settings
+) -> Trained:
     """Update until finished, stopped, or out of patience.
+
+    Parameters
+    ----------
+    watch : is told of every evaluation of the oracle
 
     Raises
     ------
-    MethodError : the objective became NaN or infinite; the message names the sample.
-    FormatError : the checkpoint is of another problem.
+    MethodError : the objective became NaN or infinite; the message names sample and factor.
+    FormatError : the checkpoint is of another problem, or cannot be written where it should be.
     """
-    counting = Counting(oracle)
     limit = optimizer.updates if how.updates is None else how.updates
-    state, history, best = _begin(counting.oracle, optimizer, regularizer, how)
-    began = time.perf_counter() - (history[-1]["seconds"] if history else 0.0)
-    bar = _Bar(limit, len(history)) if how.progress else None
-    reason = "the limit of updates"
-    gap = _Gap(problem)
+    _refuse_folder(how.checkpoint)
+    state, history, best, stopped = None, list[Row](), Best(oracle.start, math.inf, 0), False
+    bar: _Bar | None = None
+    gap = Gap(problem, exact="exact" in oracle.traits)
     try:
-        while len(history) < limit:
-            if optimizer.finished(state):
-                reason = "finished"
-                break
-            before, counting.unconverged, counting.asked = state, 0, 0
-            state = optimizer.update(state, counting.oracle, regularizer)
-            row: Row = {"update": float(len(history) + 1), **optimizer.report(state)}
-            _refuse_nan(problem, optimizer.best(state), row, optimizer.best(before))
-            last = len(history) + 1 == limit or optimizer.finished(state)
-            if _is_power_of_two(len(history) + 1) or last:
-                row["gap"], row["spread"] = gap.of(optimizer.best(state))
-            row["unconverged"], row["seconds"] = float(counting.unconverged), time.perf_counter() - began
+        state, history, best = _begin(oracle, optimizer, regularizer, how)
+        began = time.perf_counter() - (history[-1]["seconds"] if history else 0.0)
+        bar = _Bar(limit, len(history)) if how.progress else None
+        if limit - len(history) > 1:  # one update alone does not collapse, and should cost no more than it does
+            with quiet():
+                gap.begin(oracle.start)
+        while (reason := _why_stop(state, history, best, optimizer, limit, stopped, how.patience)) is None:
+            with quiet():
+                updated = optimizer.update(state, oracle, regularizer)
+            w, done = optimizer.best(updated), len(history) + 1
+            row: Row = {"update": float(done), **_figures(optimizer.report(updated))}
+            refuse_nan(problem, watch, optimizer.best(state), w, row)
+            state = updated
+            for name in FIGURES:
+                row.setdefault(name, math.nan)
+            last = done == limit or optimizer.finished(state)
+            with quiet():
+                row.update(gap.of(w) if last or done & (done - 1) == 0 else NO_GAP)
+            row["unconverged"], row["seconds"] = float(watch.unconverged), time.perf_counter() - began
+            watch.begin()
             if how.validation is not None:
-                row["validation"] = how.validation(optimizer.best(state))
-                if best is None or row["validation"] < best[0]:
-                    best = row["validation"], optimizer.best(state), len(history) + 1
+                with quiet():
+                    row["validation"] = how.validation(w)
+                if row["validation"] < best.validation:
+                    best = Best(w, row["validation"], done)
+            row["update"] += how.earlier
             history.append(row)
-            if how.checkpoint is not None and (len(history) % how.every == 0 or last):
-                _write(how, state, history, best)
             if bar is not None:
                 bar.show(row)
-            stops = [callback(row) is True for callback in how.callbacks]  # each is told, whatever others say
-            if any(stops):
-                reason = "a callback"
-                break
-            if how.patience is not None and best is not None and len(history) - best[2] >= how.patience:
-                reason = "patience"
-                break
-        else:
-            if limit and optimizer.finished(state):
-                reason = "finished"
+            said = [callback(row) is True for callback in how.callbacks]  # each is told, whatever others say
+            stopped = any(said)
+            # One that stops is not written: whoever trains again from the checkpoint is stopped again.
+            if not stopped and done % how.every == 0:
+                _write(how, state, history, best)
+        if not stopped and len(history) % how.every:
+            _write(how, state, history, best)
     except KeyboardInterrupt:
         reason = "interrupted"
         warnings.warn(
@@ -136,133 +140,87 @@ def train(problem: Problem, oracle: Oracle, optimizer: Optimizer, regularizer: R
     finally:
         if bar is not None:
             bar.close()
-    w = optimizer.best(state) if best is None else best[1]
-    _warn_of_collapse(problem, history)
-    return Trained(np.array(w), history, int(history[-1]["unconverged"]) if history else 0, reason)
+    w = best.w if best.update or state is None else optimizer.best(state)
+    _warn_of_inference(history)
+    _warn_of_kinks(problem, oracle, optimizer, history, reason)
+    warn_of_collapse(problem.loss.name, gap, history, stacklevel=5)
+    assert reason is not None
+    return Trained(np.array(w), history, reason)
 
 
-Best = tuple[float, F64, int]
-"the least validation, its parameters, its update"
+def _why_stop(
+    state: State, history: Sequence[Row], best: Best, optimizer: Optimizer, limit: int, stopped: bool,
+    patience: int | None,
+) -> str | None:  # fmt: skip
+    """Why there is no further update; None: there is one. It depends on what a checkpoint holds alone."""
+    if stopped:
+        return "a callback"
+    if optimizer.finished(state):
+        return "finished"
+    if len(history) >= limit:
+        return "the limit of updates"
+    if patience is not None and len(history) - best.update >= patience:
+        return "patience"
+    return None
+
+
+def _figures(report: Mapping[str, float]) -> Row:
+    """What an optimiser reports. "gap" is of energies here, and of bounds there."""
+    return {"duality_gap" if name == "gap" else name: value for name, value in report.items()}
+
+
+def _refuse_folder(path: str | os.PathLike[str] | None) -> None:
+    if path is not None and (not Path(path).parent.is_dir() or Path(path).is_dir()):
+        raise FormatError(f"checkpoint {path} cannot be written: name a file in a folder that exists.")
 
 
 def _begin(
     oracle: Oracle, optimizer: Optimizer, regularizer: Regularizer, how: Settings
-) -> tuple[State, list[Row], Best | None]:
+) -> tuple[State, list[Row], Best]:
     """The state to begin with: that of the checkpoint, where there is one."""
-    state = optimizer.init(oracle, regularizer)
+    state, best = optimizer.init(oracle, regularizer), Best(oracle.start, math.inf, 0)
     if how.checkpoint is None or not os.path.exists(how.checkpoint):
-        return state, [], None
-    like = (state, _Kept(state.w, 0.0, 0))
-    (state, kept), header = read_checkpoint(how.checkpoint, like, fingerprint=how.fingerprint)
-    best = (kept.validation, kept.w, kept.update) if kept.update else None
-    history = [{name: float.fromhex(value) for name, value in row.items()} for row in header["history"]]
+        return state, [], best
+    (state, best), header = read_checkpoint(how.checkpoint, (state, best), fingerprint=how.fingerprint)
+    try:
+        history = [{name: float.fromhex(value) for name, value in row.items()} for row in header["history"]]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise FormatError(f"{how.checkpoint}: the history in the checkpoint cannot be read.") from None
     return state, history, best
 
 
-class _Kept(NamedTuple):
-    w: F64
-    validation: float
-    update: int
-
-
-def _write(how: Settings, state: State, history: list[Row], best: Best | None) -> None:
-    assert how.checkpoint is not None
-    kept = _Kept(state.w, 0.0, 0) if best is None else _Kept(best[1], best[0], best[2])
+def _write(how: Settings, state: State, history: list[Row], best: Best) -> None:
+    if how.checkpoint is None:
+        return
     told = [{name: float(value).hex() for name, value in row.items()} for row in history]
-    write_checkpoint(how.checkpoint, (state, kept), {"fingerprint": how.fingerprint, "history": told})
+    write_checkpoint(how.checkpoint, (state, best), {"fingerprint": how.fingerprint, "history": told})
 
 
-def _refuse_nan(problem: Problem, w: F64, row: Row, before: F64) -> None:
-    figures = [row[name] for name in ("loss", "objective", "gradient_norm") if name in row]
-    if np.isfinite(w).all() and all(math.isfinite(figure) for figure in figures):
-        return
-    update = int(row["update"])
-    advice = "Lower the learning rate, or bound what may grow without end."
-    if not np.isfinite(w).all():
-        place = int(np.argmax(~np.isfinite(w)))
-        name = max(
-            (each for each in problem.layout.offset if problem.layout.offset[each] <= place),
-            key=lambda each: problem.layout.offset[each],
-        )
-        with np.errstate(all="ignore"):
-            losses = evaluate(problem, before).losses
-        worst = int(np.argmax(np.where(np.isfinite(losses), losses, np.inf)))
-        raise MethodError(
-            f'parameter "{name}" became {w[place]} in update {update}; before it, the loss was largest in sample '
-            f"{worst} ({losses[worst]:.4g}). {advice}"
-        )
-    with np.errstate(all="ignore"):
-        losses = evaluate(problem, w).losses
-    bad = np.flatnonzero(~np.isfinite(losses))
-    if len(bad):
-        factor = _largest_factor(problem, w, int(bad[0]))
-        raise MethodError(
-            f"the loss of sample {bad[0]} became {losses[bad[0]]} in update {update}; its largest energies are those "
-            f"of factor {factor}. {advice}"
-        )
-    raise MethodError(f"the objective became {figures} in update {update}. {advice}")
-
-
-def _largest_factor(problem: Problem, w: F64, sample: int) -> str:
-    """The key of the declaration whose numbers are largest in a sample."""
-    graph, values = problem.data.graphs[sample], {**problem.layout.values(w), **problem.data.given[sample].reals}
-    largest, found = -1.0, ""
-    for key, factor in zip(graph.keys, graph.factors):
-        if factor.slots:
-            numbers = np.abs(factor.slots[0].source.evaluate(values))
-            size = float(np.max(numbers, where=numbers < np.inf, initial=0.0))
-            if not size <= largest:
-                largest, found = size, f'"{key}"'
-    return found
-
-
-class _Gap:
-    """How far the best wrong answer lies above the right one, on some samples that stay the same."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.batch: Batch | None = None
-
-    def of(self, w: F64) -> tuple[float, float]:
-        """The mean of E_wrong - E_right over the samples that have a wrong answer, and the spread of energies; NaN."""
-        problem = self.problem
-        if self.batch is None:
-            n = len(problem.data.graphs)
-            self.batch = Batch(problem.data, np.unique(np.linspace(0, n - 1, min(n, WATCHED)).astype(np.int64)))
-        how = problem.inference._replace(latent_beta=math.inf)
-        asking = Asking(self.batch, problem.layout.values(w), how)
-        try:
-            right, wrong = (ask(asking, query).value for query in (Query("target"), Query("wrong")))
-        except MethodError:
-            return math.nan, math.nan
-        there = self.batch.judged & (wrong < np.inf) & (right < np.inf)
-        if not there.any():
-            return math.nan, math.nan
-        finite = asking.numbers.unary[np.isfinite(asking.numbers.unary)]
-        stored = asking.numbers.store[np.isfinite(asking.numbers.store)]
-        spread = max((float(np.ptp(each)) for each in (finite, stored) if each.size), default=0.0)
-        return float(np.mean(wrong[there] - right[there])), spread
-
-
-def _warn_of_collapse(problem: Problem, history: Sequence[Row]) -> None:
-    """Say so where the loss has fallen while right and wrong answers have come to cost the same."""
-    followed = [row for row in history if "gap" in row and "loss" in row and row["gap"] == row["gap"]]
-    if len(followed) < 2:
-        return
-    first, last = followed[0], followed[-1]
-    small = abs(last["gap"]) <= COLLAPSED * max(last["spread"], abs(last["loss"]), 1e-300)
-    if small and last["loss"] < first["loss"]:
+def _warn_of_inference(history: Sequence[Row]) -> None:
+    if history and history[-1]["unconverged"]:
         warnings.warn(
-            f'the model has collapsed: loss "{problem.loss.name}" fell from {first["loss"]:.4g} to {last["loss"]:.4g}, '
-            f"but right and wrong answers differ by {last['gap']:.2g} only. Use a loss that pushes wrong answers up, "
-            "such as hinge or likelihood.",
-            CollapseWarning,
+            f"in the last update inference did not converge for {int(history[-1]['unconverged'])} samples, so the "
+            'slopes are not exact: see "unconverged" in the history. Write inference=dict(method="bp", damping=0.5), '
+            "or more max_iterations.",
+            ConvergenceWarning,
             stacklevel=5,
         )
 
 
-def _is_power_of_two(n: int) -> bool:
-    return n & (n - 1) == 0
+def _warn_of_kinks(
+    problem: Problem, oracle: Oracle, optimizer: Optimizer, history: Sequence[Row], reason: str | None
+) -> None:
+    """Say so where a search along lines ended at a kink: no step goes down there, though the least may be far away."""
+    searches = "objective" in optimizer.needs and "smooth" not in oracle.traits
+    if not (searches and history and reason == "finished"):
+        return
+    if history[-1]["gradient_norm"] > KINK * max(1.0, abs(history[-1]["objective"])):
+        warnings.warn(
+            f'optimizer "{optimizer.name}" found no step that decreases loss "{problem.loss.name}", which has kinks: '
+            'it may be far from its least value. Write optimizer="sgd".',
+            ConvergenceWarning,
+            stacklevel=5,
+        )
 
 
 class _Bar:
@@ -274,7 +232,11 @@ class _Bar:
         self.bar = tqdm(total=limit, initial=done, unit=" updates", leave=False)
 
     def show(self, row: Mapping[str, float]) -> None:
-        shown = {name: f"{row[name]:.4g}" for name in ("loss", "objective", "validation") if name in row}
+        shown = {
+            name: f"{row[name]:.4g}"
+            for name in ("loss", "objective", "validation")
+            if row.get(name, math.nan) == row.get(name, math.nan)
+        }
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
 

@@ -62,11 +62,13 @@ class How(NamedTuple):
     threads: int | None = None
     progress: bool = False
     options: Mapping[str, Any] = {}
+    alone: bool = False
+    "of a sum nothing else is read"
 
     @classmethod
     def of(cls, keywords: Mapping[str, Any]) -> How:
         """The keywords of a verb: the common ones by name, the others options of the method."""
-        named = {name: keywords[name] for name in cls._fields if name in keywords and name != "options"}
+        named = {name: keywords[name] for name in cls._fields if name in keywords and name not in ("options", "alone")}
         return cls(**named, options={name: value for name, value in keywords.items() if name not in named})
 
 
@@ -148,10 +150,10 @@ def asked_cells(graph: FactorGraph, given: Given, asked: Asked) -> Bool:
         if isinstance(asked, (str, Variable)):
             asked = [asked]
         return refuse_missing(graph, given, cells_of(graph, asked) & ~given.known)
-    output, observed = _roles(graph)
+    output, observed, any_observed = _roles(graph)
     unknown = ~given.known
     mask = output & unknown
-    if not mask.any():
+    if any_observed and not mask.any():
         mask = observed & unknown
     return refuse_missing(graph, given, mask)
 
@@ -162,14 +164,15 @@ def refuse_missing(graph: FactorGraph, given: Given, mask: Bool) -> Bool:
         if name not in given.reals:
             default_asked(graph, given)
             raise EvidenceError(f'real variable "{name}" is not given. Give it: given={{"{name}": ...}}.')
-    if (_roles(graph)[1] & ~given.known & ~mask).any():
+    _, observed, any_observed = _roles(graph)
+    if any_observed and (observed & ~given.known & ~mask).any():
         views = [(graph[name], mask[o : o + graph[name].size]) for name, o in graph.cell_offset.items()]
         default_asked(graph, given, [v.with_cells(np.flatnonzero(m)) for v, m in views if m.any()])
     return mask
 
 
-def _roles(graph: FactorGraph) -> tuple[Bool, Bool]:
-    """Which cells are outputs and which observed, kept with the graph: a list asks thousands of times."""
+def _roles(graph: FactorGraph) -> tuple[Bool, Bool, bool]:
+    """Which cells are outputs, which observed, whether any is: kept with the graph, since a list asks many times."""
     kept = graph.__dict__.get("_roles")
     if kept is None:
         output, observed = np.zeros(graph.n_cells, bool), np.zeros(graph.n_cells, bool)
@@ -177,8 +180,8 @@ def _roles(graph: FactorGraph) -> tuple[Bool, Bool]:
             variable = graph[name]
             output[offset : offset + variable.size] = variable.role == "output"
             observed[offset : offset + variable.size] = variable.role == "observed"
-        kept = graph.__dict__["_roles"] = output, observed
-    found: tuple[Bool, Bool] = kept
+        kept = graph.__dict__["_roles"] = output, observed, bool(observed.any())
+    found: tuple[Bool, Bool, bool] = kept
     return found
 
 
@@ -249,7 +252,7 @@ def pose(samples: Samples, soft: Sequence[Bool | None], *, minimize: bool, beta:
         _refuse_hot(bound, beta)
     units = 1.0 if beta == math.inf or (minimize and not any_soft) else beta
     start = read_start(how.start, union, samples.graphs, samples.given, units)
-    return Problem(union, bound, beta, minimize, start, deadline, None, how.threads)
+    return Problem(union, bound, beta, minimize, start, deadline, None, how.threads, how.alone)
 
 
 def _given_states(samples: Samples) -> I64:

@@ -18,6 +18,7 @@ import numpy as np
 from factorgraph_ebm.answers.answered import Answered
 from factorgraph_ebm.answers.joints import Cells, Joints, cells_of_joint
 from factorgraph_ebm.arrays import F64
+from factorgraph_ebm.engine.ties import margins
 from factorgraph_ebm.errors import MethodError, WidthTooLargeError
 from factorgraph_ebm.graph.assignment import Given
 from factorgraph_ebm.inference.joints import Wide, joint_marginals
@@ -163,7 +164,7 @@ def _share(answered: Answered, sample: int, inner: Answered, place: int) -> floa
         return math.exp(part.log_partitions()[place] - whole.log_partitions()[sample])
     assert whole.least_energy is not None and part.least_energy is not None
     assert whole.log_count is not None and part.log_count is not None
-    least = float(whole.least_energy[sample])
-    if part.least_energy[place] - least > 1e-9 * max(1.0, abs(least)):
+    least = whole.least_energy[sample]
+    if part.least_energy[place] - least > margins(least):
         return 0.0
     return math.exp(part.log_count[place] - whole.log_count[sample])

@@ -80,19 +80,26 @@ def marginals(
     >>> round(float(belief["rain", "yes"]), 4), round(belief.log_partition, 4)
     (0.6667, -1.4271)
     """
-    if "latent" in options:
+    how = How(method, start, time_limit, threads, progress, options)
+    return _ask(graph, given, asked, beta, joint, parameters, how)
+
+
+def _ask(
+    graph: Graphs, given: Evidence, asked: Asked, beta: float, joint: Sequence[tuple[Any, ...]], parameters: Parameters,
+    how: How,
+) -> Any:  # fmt: skip
+    if "latent" in how.options:
         raise MethodError("marginals sums over everything that is not given: it has no latent=. Leave it out.")
     samples = read_samples(graph, given, parameters)
     beta = read_beta(beta)
     for g, known in zip(samples.graphs, samples.given):
         asked_cells(g, known, asked)
-    how = How(method, start, time_limit, threads, progress, options)
     answered = answer_samples(samples, [None] * len(samples.graphs), minimize=False, beta=beta, how=how)
     results: list[MarginalsResult] = []
     if answered is not None:
         joints = find_joints(answered, joint, how) if joint else [None] * len(samples.graphs)
         results = [MarginalsResult(answered, i, each) for i, each in enumerate(joints)]
-    warn_of(answered, results)
+    warn_of(answered, results, stacklevel=4)
     return results if samples.is_list else results[0]
 
 
@@ -112,5 +119,8 @@ def log_partition(graph: Graphs, given: Evidence = None, **keywords: Any) -> Any
     >>> round(fg.log_partition(fg.FactorGraph([], variables=[y])), 6)  # 3 log 4
     4.158883
     """
-    found = marginals(graph, given, **keywords)
+    asked, beta, joint = keywords.pop("asked", None), keywords.pop("beta", 1.0), keywords.pop("joint", ())
+    parameters = keywords.pop("parameters", None)
+    how = How.of(keywords)._replace(alone=not joint)  # joints are made of marginals
+    found = _ask(graph, given, asked, beta, joint, parameters, how)
     return [each.log_partition for each in found] if isinstance(found, list) else found.log_partition

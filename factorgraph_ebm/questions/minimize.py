@@ -81,8 +81,8 @@ def minimize(
     With dtype="float32" loopy samples that have a table of 128 entries or more for each of many factors over two
     variables, 2**17 different entries in all, read such tables in single precision while messages are passed. An
     entry T loses 2**-24 |T|, and what is larger than 3.4e38 but not forbidden is read as that. Messages, energies and
-    bounds stay in double precision, and are of the numbers as declared. All others are answered as without it: exact
-    ones, smaller ones, those that sum, and every question but those that minimise.
+    bounds stay in double precision, and are of the numbers as declared. All others that minimise are answered as
+    without it: exact ones, smaller ones, and those that sum as well. What does not minimise refuses it.
 
     Examples
     --------

@@ -1,25 +1,28 @@
-"""Which method would run, and why."""
+"""Which method would run, and why: from the structure alone, or, where that is too wide, from what numbers forbid."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from factorgraph_ebm.arrays import Bool
-from factorgraph_ebm.compiler.union import compile_union
+from factorgraph_ebm.compiler.union import Union, compile_union
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.inference import METHODS, Choice, check_options, choose
 from factorgraph_ebm.inference.enumerate import entries
-from factorgraph_ebm.inference.junction_tree import predict
+from factorgraph_ebm.inference.forbidden import let_go
+from factorgraph_ebm.inference.junction_tree import DEAR, find_way, predict
 from factorgraph_ebm.questions.asking import (
     Asked,
     Evidence,
     Graphs,
+    Samples,
     asked_cells,
     read_beta,
     read_evidence,
+    read_samples,
     read_time_limit,
     samples_of,
 )
@@ -33,7 +36,8 @@ class Plan(NamedTuple):
     exact: bool
     "the answer would be proved, or none found"
     width: float | None = None
-    "log2 of the entries of the largest table of a junction tree; +inf where it is too wide; None: none was looked for"
+    """log2 of the entries of the largest table of a junction tree, made or not; +inf where it is too wide; None: none
+    was looked for"""
     bytes: int | None = None
     "that its messages take"
     seconds: float | None = None
@@ -58,7 +62,11 @@ def plan(
     time_limit: float | None = None,
     **options: Any,
 ) -> Plan:
-    """Say which method would answer a question and why, without running it or reading any number.
+    """Say which method would answer a question and why, without running it.
+
+    Numbers are read only where whole tables would not fit, or take long: if most of their entries are forbidden, a
+    junction tree may do without these. How many are not is then found out, which can take seconds. Graphs with
+    parameters, which have no numbers here, are planned as if nothing were forbidden.
 
     Parameters
     ----------
@@ -96,8 +104,9 @@ def plan(
     compiled = union.compiled
     minimizing = question == "minimize"
     exact = bool((compiled.sample_exact if minimizing else compiled.sample_forest).all())
+    left = read_time_limit(time_limit)
     if method == "auto":
-        chosen = choose(union, minimizing, options, read_time_limit(time_limit))
+        chosen = choose(union, minimizing, options, left)
     else:
         chosen = Choice(METHODS[method], "as was asked for")
         if method == "enumerate":
@@ -105,7 +114,24 @@ def plan(
         elif method == "junction_tree":
             found = predict(union, minimize=minimizing, **options)
             chosen = chosen._replace(reason=f"as was asked for: {found}", cost=found)
+    if chosen.cost is not None and not (chosen.cost.fits and chosen.cost.seconds <= DEAR):
+        if not any(g.parameters for g in graphs):
+            chosen = _by_numbers(union, read_samples(graph, given, None), chosen, minimizing, method, left, options)
     name, cost = chosen.method.name, chosen.cost
     proves = name in ("enumerate", "junction_tree") or (name == "bp" and exact)
     width, size, seconds = (None, None, None) if cost is None else (cost.width, cost.bytes, cost.seconds)
     return Plan(name, chosen.reason, proves, width, size, seconds, chosen.ruled_out)
+
+
+def _by_numbers(
+    union: Union, samples: Samples, chosen: Choice, minimize: bool, method: str, left: float, options: Mapping[str, Any]
+) -> Choice:
+    """What is chosen once it is known what numbers forbid."""
+    numbers = union.bind(samples.values, np.concatenate([known.states for known in samples.given]))
+    if method == "auto":
+        chosen = choose(union, minimize, options, left, numbers)
+    else:
+        found = find_way(union, numbers, minimize=minimize, **options).cost
+        chosen = chosen._replace(reason=f"as was asked for: {found}", cost=found)
+    let_go(union)
+    return chosen

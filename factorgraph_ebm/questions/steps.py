@@ -24,7 +24,8 @@ from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.graph.assignment import Given, describe_cell
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.parametrisation import Values
-from factorgraph_ebm.inference import bp, check_options
+from factorgraph_ebm.inference import check_options
+from factorgraph_ebm.inference.bp_options import OPTIONS, check, refuse_singles
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.firing import Firing
 from factorgraph_ebm.inference.method import Answer, Problem, Status
@@ -242,8 +243,9 @@ def steps(
     if options.get("stop") is not None:
         raise MethodError("steps has no stop=. Leave the loop with break.")
     check_options("bp", options)
-    options = {**bp.OPTIONS, **options}
-    bp.check(options)
+    options = {**OPTIONS, **options}
+    check(options)
+    refuse_singles(options, "steps")
     options["damping"] = options["damping"] or 0.0
     beta = read_beta(beta)
     samples = read_samples(graph, given, parameters)

@@ -239,3 +239,41 @@ def test_the_best_paths_of_a_long_chain_are_in_order():
     best = found[0]["y"]
     rest = np.where(np.arange(4) == best[:, None], np.inf, above - above.min(axis=1, keepdims=True))
     assert energies[1] - energies[0] == pytest.approx(rest.min(), rel=1e-9)
+
+
+def test_totals_of_a_tree_are_those_of_its_nodes():
+    rng = np.random.default_rng(5)
+    graphs = [thin_grid(rng, (2, 7), 3), fg.FactorGraph([], variables=[fg.output("z", shape=3, n_states=2)])]
+    for chosen in (graphs, graphs[:1], [fg.FactorGraph([], variables=[fg.output("c", shape=2, n_states=1)])]):
+        union = fg.marginals(chosen, method="junction_tree")[0]._answered.problem.union
+        tree = shape_of(union).tree
+        first, work = tree.component, tree.work
+        assert tree.total.work.tolist() == [work[a:b].sum() for a, b in zip(first[:-1], first[1:])]
+        assert (tree.total.products, tree.total.widest) == (work.sum(), work.max(initial=1.0))
+        assert (tree.total.largest, tree.total.room) == (tree.size.max(initial=1), tree.room.max(initial=0))
+
+
+def test_where_numbers_lie_is_found_once(monkeypatch):
+    """Tables read in place, shared or own, tables of structures, steps of a chain, and constants: then new numbers."""
+    y, one = fg.output("y", shape=12, n_states=2), fg.output("one", shape=2, n_states=1)
+    cost = fg.Parameter("cost", shape=(2, 2))
+    graph = fg.FactorGraph(
+        [
+            fg.Table([y[1:], y[:-1]], energies=cost),
+            fg.Table([y[0], y[11]], energies=[[0.0, 1.0], [2.0, 0.5]]),
+            fg.Cardinality(y, energies=np.linspace(0.0, 1.0, 13) ** 2, name="many"),
+            fg.AtMostOne(y[:3]),
+            fg.Table([one[0], one[1]], energies=[[0.25]]),
+        ]
+    )
+    found = trees._find_places
+    calls = []
+    monkeypatch.setattr(trees, "_find_places", lambda *a: (calls.append(1), found(*a))[1])
+    for seed in range(3):
+        energies = np.random.default_rng(seed).normal(size=(2, 2))
+        belief = fg.marginals(graph, parameters={"cost": energies}, method="junction_tree")
+        expected = fg.marginals(graph, parameters={"cost": energies}, method="enumerate")
+        np.testing.assert_allclose(belief.log_partition, expected.log_partition, rtol=1e-12)
+        np.testing.assert_allclose(belief["y"], expected["y"], atol=1e-12)
+        assert fg.minimize(graph, parameters={"cost": energies}, method="junction_tree").exact
+    assert len(calls) <= 1

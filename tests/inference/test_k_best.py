@@ -14,7 +14,7 @@ from order import asked_by_default, columns_of, in_order
 from strategies import Case, case_of, cases
 
 import factorgraph_ebm as fg
-from factorgraph_ebm.inference import METHODS
+from factorgraph_ebm.inference import METHODS, ranked_trees
 
 ABLE = sorted(name for name, method in METHODS.items() if method.k_best is not None)
 K = 20
@@ -123,6 +123,42 @@ def test_many_independent_parts():
     assert all((excess * b["y"]).sum() == b.energy for b in found)
     states = [b["y"].tolist() for b in found]
     assert [s for e in range(12) for s in sorted(s for s, b in zip(states, found) if b.energy == e)] == states[:55]
+
+
+@given(cases(forest=False), st.sampled_from([1, 7, 60]))
+def test_lists_made_in_slices_are_the_same(case, budget):
+    """Between slices Python hears of Ctrl-C; a slice may end in the middle of a node."""
+    asked = {"parameters": case.parameters, "method": "junction_tree"}
+    whole = fg.k_best(case.graph, K, case.given, **asked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranked_trees, "SLICE", budget)
+        sliced = fg.k_best(case.graph, K, case.given, **asked)
+    assert [best.energy for best in whole] == [best.energy for best in sliced]
+    for one, two in zip(whole, sliced):
+        np.testing.assert_array_equal(states_of(case, one), states_of(case, two))
+
+
+def test_no_call_looks_at_much_more_than_a_slice(monkeypatch):
+    """2^8 lists of 64 energies at each of some 150 nodes of a grid: Python hears of Ctrl-C within a node."""
+    rng = np.random.default_rng(0)
+    y = fg.output("y", shape=(8, 10), n_states=2)
+    pairs = [fg.Table(pair, rng.normal(size=(2, 2))) for pair in ([y[1:], y[:-1]], [y[:, 1:], y[:, :-1]])]
+    graph = fg.FactorGraph([fg.Table([y], rng.normal(size=(8, 10, 2))), *pairs])
+    calls, kernel = [], ranked_trees.rank_up
+
+    def watched(*arguments):
+        kernel(*arguments)
+        calls.append(1)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ranked_trees, "SLICE", 1 << 12)
+    monkeypatch.setattr(ranked_trees, "rank_up", watched)
+    with pytest.raises(KeyboardInterrupt):
+        fg.k_best(graph, 64, method="junction_tree")
+    found = fg.k_best(graph, 64, method="junction_tree")
+    assert len(calls) > 20 + 64
+    assert [best.energy for best in found] == sorted(best.energy for best in found)
 
 
 def test_results_are_results():

@@ -217,3 +217,23 @@ def test_a_limit_is_named_by_check():
     with pytest.raises(fg.ConvergenceWarning, match="damping"):
         belief.check()
     assert fg.marginals(graph, method="enumerate").check()["y"].shape == (4, 4, 2)
+
+
+def test_probabilities_of_cells_of_like_and_unlike_states():
+    """Whole arrays are read at once; cells that are given, or have fewer states than others, one kind after another."""
+    y, z = fg.output("y", shape=4, n_states=3), fg.output("z", shape=3, n_states=np.array([2, 4, 3]))
+    energies = np.random.default_rng(0).normal(size=(4, 3))
+    tables = [fg.Table([y], energies=energies), fg.Table([z[1]], energies=[0.0, 1.0, np.inf, 2.0])]
+    graph = fg.FactorGraph(tables, variables=[y, z])
+    shares = np.exp(-energies) / np.exp(-energies).sum(axis=1, keepdims=True)
+    belief = fg.marginals(graph)
+    np.testing.assert_allclose(belief["y"], shares, atol=1e-15)
+    np.testing.assert_allclose(belief[y[2]], shares[2], atol=1e-15)
+    np.testing.assert_allclose(belief["z"][[0, 2]], [[0.5, 0.5, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3, 0.0]], atol=1e-15)
+    held = fg.marginals(graph, {y[1]: 2, z[2]: 1})
+    np.testing.assert_allclose(held["y"], np.where(np.arange(4)[:, None] == 1, [0.0, 0.0, 1.0], shares), atol=1e-15)
+    assert held["z"][2].tolist() == [0.0, 1.0, 0.0, 0.0] and held[y[1]].tolist() == [0.0, 0.0, 1.0]
+    # What is read is a copy: writing to it changes no other answer.
+    belief[y[2]][:] = 7.0
+    belief["y"][:] = 7.0
+    np.testing.assert_allclose(belief["y"], shares, atol=1e-15)

@@ -200,8 +200,18 @@ def test_who_is_left_alone_gets_the_same_answer(rng):
         beside = fg.minimize([graph, large], dtype="float32", **OPTIONS)[0]
         assert (alone.energy, alone.status, alone.residual) == (beside.energy, beside.status, beside.residual)
         assert_array_equal(alone["y"], beside["y"])
-    summed = [fg.marginals(large, dtype=d, **OPTIONS)["y"] for d in ("float64", "float32")]
+
+
+def test_what_does_not_minimise_refuses_single_precision(rng):
+    large = own(rng, 12, 24)
+    summed = [fg.marginals(large, dtype=d, **OPTIONS)["y"] for d in ("float64", None)]
     assert_array_equal(*summed)
+    for ask in (fg.marginals, fg.log_partition, fg.steps):
+        with pytest.raises(fg.MethodError, match='double precision: dtype="float32" serves minimize alone'):
+            ask(large, dtype="float32")
+    one = fg.FactorGraph([fg.Table([fg.output("y", shape=2, n_states=2)], energies=[0.0, 1.0])])
+    with pytest.raises(fg.MethodError, match="marginals reads all tables in double precision"):
+        fg.marginals(one, dtype="float32")
 
 
 @pytest.mark.usefixtures("always")

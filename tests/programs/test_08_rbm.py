@@ -12,6 +12,7 @@ import pytest
 from checks import quietly
 
 import factorgraph_ebm as fg
+from factorgraph_ebm.learning.layout import layout_of
 
 
 def numbers(n, m, classes, rng, scale=1.0):
@@ -126,3 +127,64 @@ def test_parameters_said_anew(rng):
     image = rng.integers(0, 2, 5)
     belief = fg.marginals(graph, given={"v": image}, parameters={"W": -other})
     np.testing.assert_allclose(belief["y"], class_probabilities(other, *drawn[1:], image), atol=1e-12)
+
+
+def bars(rng, n=40):
+    """Images of 2 x 4 cells with one row on and some noise; the class is the row."""
+    rows = rng.integers(0, 2, n)
+    images = np.zeros((n, 2, 4), int)
+    images[np.arange(n), rows] = 1
+    flips = rng.random(images.shape) < 0.05
+    return (images ^ flips).reshape(n, 8), rows
+
+
+def test_learned_by_contrastive_divergence(rng):
+    """P(v, y) jointly, so both are targets: afterwards classes are told, and what a class looks like."""
+    images, rows = bars(rng)
+    Wn, b, c, U = numbers(8, 3, 10, rng, 0.1)
+    v = fg.observed("v", shape=8, n_states=2)
+    h = fg.latent("h", shape=3, n_states=2)
+    y = fg.output("y", n_states=10)
+    W = fg.Parameter("W", shape=(8, 3), initial=-Wn)
+    bias, hidden = fg.Parameter("b", shape=8, initial=-b), fg.Parameter("c", shape=3, initial=-c)
+    label = fg.Parameter("U", shape=(3, 2, 10), initial=np.stack([0 * U, -U], 1))
+    graph = fg.FactorGraph(
+        [
+            fg.Product([v[:, None], h[None, :]], weight=W),
+            fg.Product([v], weight=bias),
+            fg.Product([h], weight=hidden),
+            fg.Table([h, y], energies=label),
+        ]
+    )
+    targets = [{"v": image, "y": row} for image, row in zip(images, rows)]
+    learn = fg.optimizers.sgd(0.3, batch_size=10)
+    model = fg.EnergyModel(graph, loss=fg.losses.contrastive_divergence(), optimizer=learn, latent="marginalize")
+    before = fg.EnergyModel(graph, loss="likelihood", latent="marginalize", inference="enumerate")
+    start = before.fit(None, targets, epochs=0)._validator((None, targets), layout_of([graph]))
+    model.fit(None, targets, epochs=40)
+    # What it follows is no loss, but the likelihood of the images, which is known here, has risen.
+    layout = layout_of([graph])
+    assert start(layout.vector(model.parameters)) < 0.7 * start(layout.start)
+    said = [model.best_guess({"v": image})["y"] for image in images]
+    assert np.mean(said == rows) > 0.9
+    for row in (0, 1):
+        typical = fg.minimize(
+            graph, given={"y": row}, latent="marginalize", parameters=model.parameters, method="enumerate"
+        )["v"]
+        np.testing.assert_array_equal(typical.reshape(2, 4)[row], 1)
+        assert typical.reshape(2, 4)[1 - row].sum() <= 1
+
+
+def test_the_programs_own_line_trains(rng):
+    """Only W is learned in the program, and numpy arrays of cells are targets."""
+    drawn = numbers(6, 3, 10, rng, 0.1)
+    images, rows = rng.integers(0, 2, (6, 6)), rng.integers(0, 10, 6)
+    graph = machine(*drawn)
+    targets = [{"v": image, "y": row} for image, row in zip(images, rows)]
+    model = fg.EnergyModel(graph, loss=fg.losses.contrastive_divergence()).fit(None, targets, epochs=5)
+    again = fg.EnergyModel(graph, loss=fg.losses.contrastive_divergence()).fit(None, targets, epochs=5)
+    assert (again.parameters["W"] == model.parameters["W"]).all()  # draws are by the seed
+    other = fg.EnergyModel(graph, loss=fg.losses.contrastive_divergence()).fit(None, targets, epochs=5, rng=1)
+    assert (other.parameters["W"] != model.parameters["W"]).any()
+    assert set(model.parameters) == {"W"} and (model.parameters["W"] != -drawn[0]).any()
+    assert all(row["unconverged"] == 0.0 for row in model.history)

@@ -62,3 +62,48 @@ def test_long_sentences_are_exact_with_a_few_skip_edges_and_without(rng):
     alike = np.trace(free.joint[graphs[0]["y"][4], graphs[0]["y"][10]])
     expected = log_z + np.log(alike + (1 - alike) * np.exp(-0.7))
     assert fg.marginals(one, parameters=numbers).log_partition == pytest.approx(expected, rel=1e-10)
+
+
+def test_learned_with_skip_edges_by_messages(rng):
+    """The program's own options; equal words are tagged alike, so being apart comes to cost."""
+    sentences = [{"words": words} for words in ("abcab", "abba", "aabc", "cabca")]
+    targets = [{"y": [ord(word) - ord("a") for word in sample["words"]]} for sample in sentences]
+
+    def of_sample(sample):
+        return architecture(sample["words"])
+
+    how = {"method": "bp", "schedule": "residual", "damping": 0.3, "max_iterations": 200}
+    model = fg.EnergyModel(of_sample, loss="likelihood", inference=how, regularizer=fg.l2(1e-2))
+    model.fit(sentences, targets, epochs=12)
+    assert model.history[-1]["objective"] < 0.7 * model.history[0]["objective"]
+    assert model.history[-1]["unconverged"] == 0.0
+    assert model.parameters["skip"] > 0.0 and model.parameters["skip"].shape == ()
+    assert model.score(sentences, targets) > 0.6  # a ninth by chance: words are seen by their repetitions alone
+    # Messages on loops are not exact, but what was learned by them is likely by the default, which is.
+    exact = fg.EnergyModel(of_sample, loss="likelihood", regularizer=fg.l2(1e-2)).fit(sentences, targets, epochs=12)
+    graphs = [of_sample(sample) for sample in sentences]
+    beliefs = fg.marginals(graphs, parameters=model.parameters)
+    assert all(belief.exact for belief in beliefs)
+    values = zip(fg.energy(graphs, targets, parameters=model.parameters), beliefs)
+    likelihood = np.mean([energy + belief.log_partition for energy, belief in values])
+    guessing = np.mean([len(sample["words"]) for sample in sentences]) * np.log(K)
+    assert exact.history[-1]["loss"] < likelihood < 0.3 * guessing
+
+
+def test_tables_picked_by_kind_are_learned_by_reference(rng):
+    """Three transition tables: each learns from its own pairs, and no others move it."""
+    T = fg.Parameter("T", shape=(3, K, K))
+
+    def of_sample(sample):
+        y = fg.output("y", shape=len(sample["kind"]) + 1, n_states=K)
+        return fg.FactorGraph([fg.Table([y[:-1], y[1:]], energies=T[sample["kind"]])])  # (n - 1, K, K) by reference
+
+    samples = [{"kind": np.array([0, 2, 0])}, {"kind": np.array([2, 2])}]
+    targets = [{"y": [1, 2, 3, 4]}, {"y": [2, 3, 4]}]
+    model = fg.EnergyModel(of_sample, loss="likelihood", regularizer=fg.l2(1e-2)).fit(samples, targets)
+    tables = model.parameters["T"]
+    assert not tables[1].any()
+    assert max(tables[0, 1, 2], tables[0, 3, 4]) < -1.0 and tables[0].min() == min(tables[0, 1, 2], tables[0, 3, 4])
+    assert max(tables[2, 2, 3], tables[2, 3, 4]) < -1.0 and (np.sort(tables[2].ravel())[2:] > -0.5).all()
+    assert model.score(samples, targets) == 1.0
+    assert model.best_guess({"kind": np.array([0])})["y"].tolist() in ([1, 2], [3, 4])

@@ -163,6 +163,7 @@ def bcfw(gap_tolerance: float = 1e-3, check_every: int = 5, memory: int = 2**30)
         report=_report,
         needs=frozenset({"piecewise_linear", "convex", "linear", "fully_labelled", "l2", "unbounded"}),
         updates=200,
+        from_start=False,
     )
 
 

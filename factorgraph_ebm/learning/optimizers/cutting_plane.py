@@ -135,6 +135,7 @@ def cutting_plane(tolerance: float = 1e-4, memory: int = 2**30) -> Optimizer:
         report=_report,
         needs=frozenset({"convex", "linear", "fully_labelled", "l2", "unbounded"}),
         updates=500,
+        from_start=False,
     )
 
 

@@ -48,6 +48,8 @@ class Optimizer(NamedTuple):
     with no strength 0, "no_regularizer", "no_rest_but_l1": it is smooth, but for an l1 part. See `capabilities`"""
     updates: int = 100
     "how many at most, where `fit` is not told"
+    from_start: bool = True
+    "False: it begins at planes of its own, wherever `oracle.start` is, so it cannot go on from some parameters"
 
     def __repr__(self) -> str:
         return f"<optimizer {self.name}>"
