@@ -1,14 +1,14 @@
 """Declaring and compiling: seconds for large grids, microseconds for a small graph, bytes a factor.
 
-    python benchmarks/declare.py [--size 512] [--repeats 5] [--quick] [--check] [--json]
+python benchmarks/declare.py [--size 512] [--repeats 5] [--quick] [--check] [--json]
 
-    own tables   a 512 x 512 grid with a 2 x 2 table of its own on every edge, 785,408 factors: declared and compiled
-                 afresh. The reference makes in NumPy what a hand-written program needs before its first message
-                 (scopes, messages sorted by variable, checked tables), and nothing else. `bind` is the seconds that a
-                 question spends on its numbers when the structure is compiled.
-    Potts        a 1000 x 1000 grid, 3.0 million factors, with the bytes of every array that the compiled graph holds
-                 on to, messages aside
-    a chain      30 positions, 10 states, features times a parameter: declared, in microseconds
+own tables   a 512 x 512 grid with a 2 x 2 table of its own on every edge, 785,408 factors: declared and compiled
+             afresh. The reference makes in NumPy what a hand-written program needs before its first message
+             (scopes, messages sorted by variable, checked tables), and nothing else. `bind` is the seconds that a
+             question spends on its numbers when the structure is compiled.
+Potts        a 1000 x 1000 grid, 3.0 million factors, with the bytes of every array that the compiled graph holds
+             on to, messages aside
+a chain      30 positions, 10 states, features times a parameter: declared, in microseconds
 """
 
 from __future__ import annotations
