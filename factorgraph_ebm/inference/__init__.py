@@ -13,15 +13,18 @@ from factorgraph_ebm.arrays import I64, Bool
 from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.inference.bp import METHOD as BP
 from factorgraph_ebm.inference.choosing import TINY, Choice, choose
+from factorgraph_ebm.inference.cut import METHOD as CUT
 from factorgraph_ebm.inference.enumerate import METHOD as ENUMERATE
 from factorgraph_ebm.inference.enumerate import entries
+from factorgraph_ebm.inference.expansion import METHOD as EXPANSION
 from factorgraph_ebm.inference.gibbs import METHOD as GIBBS
 from factorgraph_ebm.inference.icm import METHOD as ICM
 from factorgraph_ebm.inference.junction_tree import METHOD as JUNCTION_TREE
 from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked
 
 METHODS: Mapping[str, Method] = {
-    "bp": BP, "enumerate": ENUMERATE, "gibbs": GIBBS, "icm": ICM, "junction_tree": JUNCTION_TREE,
+    "bp": BP, "cut": CUT, "enumerate": ENUMERATE, "expansion": EXPANSION, "gibbs": GIBBS, "icm": ICM,
+    "junction_tree": JUNCTION_TREE,
 }  # fmt: skip
 
 Listing: TypeAlias = Literal["sample", "k_best"]
