@@ -45,6 +45,30 @@ def begin_flow(excess, node, queue, cursor):  # type: ignore[no-untyped-def]
     cursor[TIME], cursor[CURRENT], cursor[FIRST], cursor[WAITING] = 0, len(excess), 0, np.int64(waiting)
 
 
+@kernel(NOTHING, READ_U8, READ_U4, READ_U4, I8, I8)
+def cancel_neighbours(start, head, sister, residual, excess):  # type: ignore[no-untyped-def]
+    """Push what flows from the source over a single arc to the sink: most of the flow of noisy pictures."""
+    for i in range(len(excess)):
+        if excess[i] <= 0:
+            continue
+        for a in range(start[i], start[i + 1]):
+            j = head[a]
+            least = residual[TWO * a]
+            if excess[j] >= 0 or least <= 0:
+                continue
+            least = excess[i] if excess[i] < least else least
+            least = -excess[j] if -excess[j] < least else least
+            s = U64(sister[a])
+            excess[i] -= least
+            excess[j] += least
+            residual[TWO * a] -= least
+            residual[TWO * a + ONE] += least
+            residual[TWO * s] += least
+            residual[TWO * s + ONE] -= least
+            if excess[i] == 0:
+                break
+
+
 @kernel(INTEGER, READ_U8, READ_U4, READ_U4, I8, I8, U4, U4, U4, I8, INTEGER)
 def push_flow(  # type: ignore[no-untyped-def]
     start, head, sister, residual, excess, node, queue, orphans, cursor, budget

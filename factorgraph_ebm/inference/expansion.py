@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from factorgraph_ebm._jit import INTEGER, READ_F8, SIZE, kernel
-from factorgraph_ebm.arrays import I64
+from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.compiler.layout import sizes
 from factorgraph_ebm.engine.cut_graph import TIE, magnitude_of
 from factorgraph_ebm.inference.energies import assignment_energies
@@ -73,15 +73,18 @@ def best(problem: Problem, **options: Any) -> Answer:
     energy = assignment_energies(union, numbers, state)
     limit = OPTIONS["max_iterations"] if options["max_iterations"] is None else options["max_iterations"]
     loss, exact = np.zeros(n_samples), np.ones(n_samples, bool)
-    iterations, seconds, energies = np.zeros(n_samples, np.int64), [], []
+    seconds: list[float] = []
+    energies: list[F64] = []
     began = time.perf_counter()
-    moves, last, late = 0, -1, False
-    # At rest once as many moves as there are states changed nothing.
-    while moves - last <= n_states and moves < limit * n_states and not late:
+    moves, last, late = 0, 0, False
+    # At rest once every other state was tried since the last change.
+    while moves - last < n_states and moves < limit * n_states and not late:
         alpha = moves % n_states
         fused = fusion.fuse(state, np.where(alpha < states, alpha, state))
         late = problem.is_late()
-        if fused.finished and fused.takes.any():
+        if not fused.finished:
+            break
+        if fused.takes.any():
             moved = np.where(fused.takes, alpha, state)
             found = assignment_energies(union, numbers, moved)
             lower = found < energy
@@ -91,13 +94,12 @@ def best(problem: Problem, **options: Any) -> Answer:
                 last = moves
         loss, exact = np.maximum(loss, fused.loss), exact & fused.exact
         moves += 1
-        if moves % n_states == 0 or late:
+        if moves % n_states == 0 or moves - last >= n_states or late:
             energies.append(energy)
             seconds.append(time.perf_counter() - began)
             if problem.progress is not None:
                 problem.progress(len(energies), 0.0)
-    rested = moves - last > n_states
-    iterations[:] = -(-moves // n_states)
+    rested = moves - last >= n_states
     passing = Passing(union.layout, numbers, minimize=True)
     bound, slack = passing.lower_bounds((0.0,))
     # With two states, what no move can improve is a minimum: the lowest and the highest states of it and any other
@@ -118,7 +120,7 @@ def best(problem: Problem, **options: Any) -> Answer:
     return Answer(
         method="expansion",
         status=tuple(statuses),
-        iterations=iterations,
+        iterations=np.full(n_samples, -(-moves // n_states)),
         residual=np.zeros(n_samples),
         states=state,
         lower_bound=np.where(few, np.maximum(energy - 2.0 * loss, bound - slack), bound - slack),

@@ -30,9 +30,9 @@ from factorgraph_ebm.engine.cut_graph import (
     place_pairs,
     settle_forced,
 )
-from factorgraph_ebm.engine.max_flow import NONE, begin_flow, push_flow
+from factorgraph_ebm.engine.max_flow import NONE, begin_flow, cancel_neighbours, push_flow
 from factorgraph_ebm.errors import MethodError
-from factorgraph_ebm.inference.energies import run_energies
+from factorgraph_ebm.inference.energies import energies_of_run, run_energies
 from factorgraph_ebm.inference.method import FactorRefused, Problem
 from factorgraph_ebm.inference.passing import paced
 from factorgraph_ebm.inference.tables import run_of, scope_of
@@ -187,18 +187,19 @@ class Fusion:
         fields = run_of(problem.compiled, pairs.run)
         scope = scope_of(problem.compiled, fields)
         first, second = (s for s, k in enumerate(fields.states) if k > 1)
-        states = kept[scope]
-        n = len(pairs.left)
+        energies = energies_of_run(problem.union, problem.numbers, pairs.run)
+        states, n = kept[scope], len(pairs.left)
         table = np.empty(4 * n)
         for place, moved in enumerate(((), (second,), (first,), (first, second))):
             chosen = states.copy() if moved else states
             for slot in moved:
                 chosen[slot] = other[scope[slot]]
-            table[place * n : place * n + n] = run_energies(problem.union, problem.numbers, pairs.run, chosen)
+            table[place * n : place * n + n] = energies(chosen)
         return table
 
     def _flow(self, excess: I64) -> bool:
         """Push what can flow; False where time was up before."""
+        cancel_neighbours(self.start, self.head, self.sister, self.residual, excess)
         begin_flow(excess, self.node, self.queue, self.cursor)
         budget = FIRST
         while True:
@@ -237,7 +238,8 @@ def _half_units(magnitude: F64, component: U32, unlimited: U8) -> F64:
     if unlimited.any():
         total = np.bincount(component, magnitude, len(magnitude))
         largest = np.where(unlimited > 0, total, largest)
-    half = np.ldexp(1.0, (BITS - np.frexp(largest)[1]) // 2)
+    # A component in which all is 0 loses nothing: its units are none.
+    half = np.where(largest > 0.0, np.ldexp(1.0, (BITS - np.frexp(largest)[1]) // 2), 2.0**600)
     found: F64 = half[component]
     return found
 
