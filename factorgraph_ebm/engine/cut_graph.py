@@ -36,7 +36,7 @@ from factorgraph_ebm._jit import (
 )
 
 U64 = np.uint64
-ONE, TWO = U64(1), U64(2)
+ONE, TWO, THREE = U64(1), U64(2), U64(3)
 BITS = 58
 "of the largest sum of energies, in units"
 UNLIMITED = np.int64(1 << 62)
@@ -50,18 +50,19 @@ def magnitude_of(x):  # type: ignore[no-untyped-def]
     return abs(x) if x < np.inf else 0.0
 
 
-@kernel(INTEGER, READ_F8, READ_U4, READ_U4, READ_U4, F8, F8, U1, SIZE, SIZE, SIZE)
+@kernel(INTEGER, READ_F8, SIZE, SIZE, READ_U4, READ_U4, READ_U4, F8, F8, U1, SIZE, SIZE)
 def measure_pairs(  # type: ignore[no-untyped-def]
-    energies, left, right, component, magnitude, loss, unlimited, size, low, high
+    energies, row, column, left, right, component, magnitude, loss, unlimited, low, high
 ):  # fmt: skip
     """The first of the factors low to high that is not submodular, or -1; what the others weigh at their variables.
 
-    `energies` (4 size,): of all factors in states 00, then 01, 10 and 11. Adds to `magnitude` (V,) the magnitudes of the
-    entries of each variable, to `loss` (V,) one unit for each factor, and notes in `unlimited` (V,) components with an
-    arc that no flow can fill.
+    `energies`: of factor f in states 00, 01, 10 and 11, in elements f * row to f * row + 3 * column. Adds to `magnitude`
+    (V,) the magnitudes of the entries of each variable, to `loss` (V,) one unit for each factor, and notes in
+    `unlimited` (V,) components with an arc that no flow can fill.
     """
     for f in range(low, high):
-        a, b, c, d = energies[f], energies[size + f], energies[TWO * size + f], energies[U64(3) * size + f]
+        t = U64(f) * row
+        a, b, c, d = energies[t], energies[t + column], energies[t + TWO * column], energies[t + THREE * column]
         span = magnitude_of(a) + magnitude_of(b) + magnitude_of(c) + magnitude_of(d)
         if a + d > b + c + TIE * span:
             return np.int64(f)
@@ -88,9 +89,9 @@ def units(x, half):  # type: ignore[no-untyped-def]
     return np.int64(x * half * half)
 
 
-@kernel(NOTHING, READ_F8, READ_U4, READ_U4, READ_F8, U8, U4, U4, I8, I8, F8, U1, SIZE, SIZE, SIZE)
+@kernel(NOTHING, READ_F8, SIZE, SIZE, READ_U4, READ_U4, READ_F8, U8, U4, U4, I8, I8, F8, U1, SIZE, SIZE)
 def place_pairs(  # type: ignore[no-untyped-def]
-    energies, left, right, half, cursor, head, sister, residual, excess, loss, forced, size, low, high,
+    energies, row, column, left, right, half, cursor, head, sister, residual, excess, loss, forced, low, high,
 ):  # fmt: skip
     """Two arcs for each of the factors low to high, and what is left of their tables as excess of their variables.
 
@@ -104,7 +105,8 @@ def place_pairs(  # type: ignore[no-untyped-def]
         cursor[v] = back + ONE
         head[out], head[back] = np.uint32(v), np.uint32(u)
         sister[out], sister[back] = np.uint32(back), np.uint32(out)
-        a, b, c, d = energies[f], energies[size + f], energies[TWO * size + f], energies[U64(3) * size + f]
+        t = U64(f) * row
+        a, b, c, d = energies[t], energies[t + column], energies[t + TWO * column], energies[t + THREE * column]
         forward, backward = np.int64(0), np.int64(0)
         if not a + b + c + d < np.inf:
             if a == np.inf and b == np.inf:

@@ -44,19 +44,20 @@ def best(problem: Problem, **options: Any) -> Answer:
         raise MethodError(
             f'method "cut" needs variables of two states, and one has {states.max()}. Write method="expansion".'
         )
-    fusion = Fusion(problem, "cut")
-    none = np.zeros(len(states), np.int64)
-    fused = fusion.fuse(none, states - 1)
+    fused = Fusion(problem, "cut").cut()
     chosen = fused.takes.astype(np.int64)
-    energy = assignment_energies(problem.union, problem.numbers, chosen)
-    if fused.finished:
-        bound = energy - fused.loss
-    else:
-        bound = assignment_energies(problem.union, problem.numbers, none) - fused.left - fused.loss
-        for other in (single_states(problem), started(problem, chosen)):
-            found = assignment_energies(problem.union, problem.numbers, other)
-            chosen = np.where((found < energy)[compiled.variable_sample], other, chosen)
-            energy = np.minimum(found, energy)
+    bound = np.full(len(fused.exact), -np.inf)
+    if not (fused.finished and fused.exact.all()):
+        energy = assignment_energies(problem.union, problem.numbers, chosen)
+        if fused.finished:
+            bound = energy - fused.loss
+        else:
+            none = assignment_energies(problem.union, problem.numbers, np.zeros_like(chosen))
+            bound = none - fused.left - fused.loss
+            for other in (single_states(problem), started(problem, chosen)):
+                found = assignment_energies(problem.union, problem.numbers, other)
+                chosen = np.where((found < energy)[compiled.variable_sample], other, chosen)
+                energy = np.minimum(found, energy)
     settled = Status.OPTIMAL if fused.finished else Status.TIME_LIMIT
     statuses = [settled if exact or not fused.finished else Status.CONVERGED for exact in fused.exact.tolist()]
     n = len(statuses)

@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64, U8, U32, Bool, Compiled
+from factorgraph_ebm.arrays import F64, I64, U8, U32, U64, Bool, Compiled
+from factorgraph_ebm.compiler.layout import sizes
 from factorgraph_ebm.engine.cut_graph import (
     BITS,
     MUST_BE_0,
@@ -35,7 +36,7 @@ from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.inference.energies import energies_of_run, run_energies
 from factorgraph_ebm.inference.method import FactorRefused, Problem
 from factorgraph_ebm.inference.passing import paced
-from factorgraph_ebm.inference.tables import run_of, scope_of
+from factorgraph_ebm.inference.tables import run_of, run_tables, scope_of
 
 SLICE = 1 << 20
 "factors that one compiled call works on: between calls Python hears of Ctrl-C"
@@ -54,6 +55,16 @@ class Pairs(NamedTuple):
     left: U32
     "(n,)"
     right: U32
+
+
+class Energies(NamedTuple):
+    """Energies of the factors of a run in four states: 00, 01, 10 and 11, where 1 is the other state."""
+
+    values: F64
+    row: int
+    "from one factor to the next"
+    column: int
+    "from one state to the next"
 
 
 class Fused(NamedTuple):
@@ -101,9 +112,8 @@ class Fusion:
                 self.pairs.append(Pairs(run, fields.factor, scope[wide[0]], scope[wide[1]]))
             else:
                 self.others.append((run, scope[wide[0] if wide else 0].astype(np.int64)))
-        degree = _degrees(compiled, self.pairs)
-        self.start = np.concatenate([[0], np.cumsum(degree)]).astype(np.uint64)
-        n, arcs = len(degree), int(self.start[-1])
+        self.start = _arc_start(compiled, self.pairs)
+        n, arcs = len(self.start) - 1, int(self.start[-1])
         if arcs >= 1 << 32:
             raise MethodError(f'method "{method}" takes graphs of less than 2**31 pairs, not of {arcs // 2:,}.')
         self.head, self.sister = np.empty(arcs, np.uint32), np.empty(arcs, np.uint32)
@@ -112,6 +122,11 @@ class Fusion:
         self.queue, self.orphans = np.empty(n, np.uint32), np.empty(n, np.uint32)
         self.cursor = np.zeros(4, np.int64)
 
+    def cut(self) -> Fused:
+        """The least energy of all, of variables of one or two states: all keep 0 or take 1."""
+        states = sizes(self.problem.compiled.variable_start)
+        return self._fuse(np.zeros(len(states), np.int64), states - 1, [self._whole(each) for each in self.pairs])
+
     def fuse(self, kept: I64, other: I64) -> Fused:
         """The best mixture of two assignments (V,).
 
@@ -119,20 +134,20 @@ class Fusion:
         ------
         FactorRefused : the states of a factor are not submodular.
         """
+        return self._fuse(kept, other, [self._tables(each, kept, other) for each in self.pairs])
+
+    def _fuse(self, kept: I64, other: I64, tables: list[Energies]) -> Fused:
+        """The same, of these energies of pairs."""
         compiled = self.problem.compiled
         component, sample = compiled.variable_component, compiled.variable_sample
         n, n_samples = len(kept), len(compiled.sample_chunk)
         costs = self._single_energies(kept), self._single_energies(other)
-        magnitude = np.zeros(n)
-        for cost in costs:
-            magnitude += np.abs(cost, where=cost < np.inf, out=np.zeros(n))
+        magnitude = _magnitude(costs[0]) + _magnitude(costs[1])
         loss, unlimited = np.ones(n), np.zeros(n, np.uint8)
-        tables = [self._tables(pairs, kept, other) for pairs in self.pairs]
         for pairs, table in zip(self.pairs, tables):
-            size = len(pairs.left)
-            for low, high in _slices(size):
+            for low, high in _slices(len(pairs.left)):
                 found = measure_pairs(
-                    table, pairs.left, pairs.right, component, magnitude, loss, unlimited, size, low, high
+                    *table, pairs.left, pairs.right, component, magnitude, loss, unlimited, low, high
                 )
                 if found >= 0:
                     raise repels(self.method, pairs.first + int(found))
@@ -140,18 +155,18 @@ class Fusion:
         forced = np.zeros(n, np.uint8)
         excess = np.zeros(n, np.int64)
         for cost, sign, must in zip(costs, (1, -1), (MUST_BE_1, MUST_BE_0)):
-            allowed = cost < np.inf
-            forced[~allowed] |= must
+            forbidden = cost == np.inf
+            if forbidden.any():
+                forced[forbidden] |= must
+                cost = np.where(forbidden, 0.0, cost)
             # Two multiplications: half * half may be more than a float can hold.
-            excess += sign * (np.where(allowed, cost, 0.0) * half * half).astype(np.int64)
-        excess[forced > 0] = 0
+            excess += sign * (cost * half * half).astype(np.int64)
         cursor = self.start[:-1].copy()
         for pairs, table in zip(self.pairs, tables):
-            size = len(pairs.left)
-            for low, high in _slices(size):
+            for low, high in _slices(len(pairs.left)):
                 place_pairs(
-                    table, pairs.left, pairs.right, half, cursor, self.head, self.sister, self.residual, excess, loss,
-                    forced, size, low, high,
+                    *table, pairs.left, pairs.right, half, cursor, self.head, self.sister, self.residual, excess, loss,
+                    forced, low, high,
                 )  # fmt: skip
         del tables
         impossible = np.zeros(n, np.uint8)
@@ -181,8 +196,15 @@ class Fusion:
             energy = energy + np.bincount(variable, own, len(state))
         return energy
 
-    def _tables(self, pairs: Pairs, kept: I64, other: I64) -> F64:
-        """Energies of the factors with none, the right, the left and both variables in their other states, (4 n,)."""
+    def _whole(self, pairs: Pairs) -> Energies:
+        """The tables of the factors as they are, one where all share it."""
+        problem = self.problem
+        shared = run_of(problem.compiled, pairs.run).shared >= 0
+        tables = run_tables(problem.union, problem.numbers, pairs.run, np.zeros(1, np.int64) if shared else None)
+        return Energies(np.ascontiguousarray(tables).reshape(-1), 0 if shared else 4, 1)
+
+    def _tables(self, pairs: Pairs, kept: I64, other: I64) -> Energies:
+        """Energies of the factors with none, the right, the left and both variables in their other states."""
         problem = self.problem
         fields = run_of(problem.compiled, pairs.run)
         scope = scope_of(problem.compiled, fields)
@@ -195,7 +217,7 @@ class Fusion:
             for slot in moved:
                 chosen[slot] = other[scope[slot]]
             table[place * n : place * n + n] = energies(chosen)
-        return table
+        return Energies(table, 1, n)
 
     def _flow(self, excess: I64) -> bool:
         """Push what can flow; False where time was up before."""
@@ -223,12 +245,22 @@ def repels(method: str, factor: int) -> FactorRefused:
     return FactorRefused(factor, f'method "{method}" needs pairs that attract, {condition}', "does not")
 
 
-def _degrees(compiled: Compiled, pairs: list[Pairs]) -> I64:
+def _arc_start(compiled: Compiled, pairs: list[Pairs]) -> U64:
+    """Where the arcs of each variable begin, (V + 1,)."""
     n = len(compiled.variable_cell)
+    if 2 * sum(len(each.left) for each in pairs) == len(compiled.scope):  # each slot has an arc
+        return compiled.variable_slot_start.astype(np.uint64)
     degree = np.zeros(n, np.int64)
     for each in pairs:
         degree += np.bincount(each.left, minlength=n) + np.bincount(each.right, minlength=n)
-    return degree
+    return np.concatenate([[0], np.cumsum(degree)]).astype(np.uint64)
+
+
+def _magnitude(cost: F64) -> F64:
+    size: F64 = np.abs(cost)
+    if size.max(initial=0.0) == np.inf:
+        size[size == np.inf] = 0.0
+    return size
 
 
 def _half_units(magnitude: F64, component: U32, unlimited: U8) -> F64:
