@@ -7,8 +7,8 @@ exists exactly where E(0, 0) + E(1, 1) <= E(0, 1) + E(1, 0), that is where E is 
 2004). State 1 is the side of the source: `forward` is the capacity of the arc from x to y, and what p and q make 1 pay
 is what flows on to the sink.
 
-Energies become whole numbers of units, a unit being a power of two for each connected component, so small that the
-largest sum at a variable is less than 2**58 units. What is added after that is exact. An entry loses less than one unit.
+Energies become whole numbers of units. A unit is a power of two for each connected component, so small that the largest
+sum at a variable is just below 2**58 units. What is added after that is exact. An entry loses less than one unit.
 
 A forbidden entry either takes a state away (`forced`), or is an arc that no flow can fill: where a component has one,
 the sum over all of it is less than 2**58 units, and so is all flow, beside which `UNLIMITED` never runs out.
@@ -24,7 +24,6 @@ from factorgraph_ebm._jit import (
     INTEGER,
     NOTHING,
     READ_F8,
-    READ_I8,
     READ_U4,
     READ_U8,
     SIZE,
@@ -56,9 +55,9 @@ def measure_pairs(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """The first of the factors low to high that is not submodular, or -1; what the others weigh at their variables.
 
-    `energies`: of factor f in states 00, 01, 10 and 11, in elements f * row to f * row + 3 * column. Adds to `magnitude`
-    (V,) the magnitudes of the entries of each variable, to `loss` (V,) one unit for each factor, and notes in
-    `unlimited` (V,) components with an arc that no flow can fill.
+    `energies`: of factor f in states 00, 01, 10 and 11, in elements f * row to f * row + 3 * column. Adds the magnitudes
+    of entries to `magnitude` (V,) of their variables, and one unit for each factor to `loss` (V,). Notes in `unlimited`
+    (V,) the components that have an arc that no flow can fill.
     """
     for f in range(low, high):
         t = U64(f) * row
@@ -171,12 +170,12 @@ def settle_forced(  # type: ignore[no-untyped-def]
             last += ONE
     first = U64(0)
     while first < last:
-        v = U64(queue[first])
+        w = U64(queue[first])
         first += ONE
-        mine = forced[v]
+        mine = forced[w]
         if mine == MUST_BE_0 | MUST_BE_1:
-            impossible[component[v]] = 1
-        for a in range(start[v], start[v + ONE]):
+            impossible[component[w]] = 1
+        for a in range(start[w], start[w + ONE]):
             out = mine == MUST_BE_1 and residual[TWO * a] == UNLIMITED
             into = mine == MUST_BE_0 and residual[TWO * a + ONE] == UNLIMITED
             if out or into:
@@ -188,14 +187,14 @@ def settle_forced(  # type: ignore[no-untyped-def]
                     impossible[component[u]] = 1
                 forced[u] |= mine
     for i in range(last):
-        v = U64(queue[i])
-        for a in range(start[v], start[v + ONE]):
+        w = U64(queue[i])
+        for a in range(start[w], start[w + ONE]):
             u, s = head[a], sister[a]
             if forced[u] == 0 and impossible[component[u]] == 0:
-                if forced[v] == MUST_BE_1:
+                if forced[w] == MUST_BE_1:
                     excess[u] += residual[TWO * a]
                 else:
                     excess[u] -= residual[TWO * a + ONE]
             residual[TWO * a], residual[TWO * a + ONE] = 0, 0
             residual[TWO * U64(s)], residual[TWO * U64(s) + ONE] = 0, 0
-        excess[v] = 0
+        excess[w] = 0

@@ -237,8 +237,8 @@ def push_flow(  # type: ignore[no-untyped-def]
                     orphans[end if end < n else end - n] = np.uint32(j)
                     lost += ONE
         if time >= LATEST:
-            for k in range(n):
-                node[FOUR * U64(k) + STAMP] = 0
+            for each in range(n):
+                node[FOUR * U64(each) + STAMP] = 0
             time = np.int64(0)
     cursor[TIME], cursor[CURRENT] = time, np.int64(current)
     cursor[FIRST], cursor[WAITING] = np.int64(first), np.int64(waiting)

@@ -1,4 +1,4 @@
-"""Alpha-expansion: in each move every variable keeps its state or takes the state alpha, the best way, by a minimum cut.
+"""Alpha-expansion: in a move every variable keeps its state or takes the state alpha, the best way, by a minimum cut.
 
 Y. Boykov, O. Veksler and R. Zabih, "Fast approximate energy minimization via graph cuts", IEEE Trans. Pattern Analysis
 and Machine Intelligence 23(11), 2001. Moves go round the states until none lowers the energy. What is then found is

@@ -181,7 +181,7 @@ class Fusion:
         # Both sides may have lost: what was found, and what would have been better.
         lost = np.bincount(sample, 2.0 * loss / half / half, n_samples)
         weight = np.bincount(sample, magnitude, n_samples)
-        left = np.bincount(sample, np.maximum(excess, 0) / half / half, n_samples)
+        left = np.bincount(sample, np.maximum(excess, 0) / half / half, n_samples).astype(np.float64)
         none = np.zeros(n_samples, bool)
         none[sample[gone]] = True
         return Fused(takes, none, left, lost + SUMMED * weight, lost <= 1e3 * SUMMED * weight, finished)
@@ -291,7 +291,8 @@ def single_states(problem: Problem) -> I64:
     place = np.flatnonzero(unary == np.repeat(least, np.diff(start)))
     owner = np.searchsorted(start, place, side="right") - 1
     first = np.concatenate([[True], owner[1:] != owner[:-1]])[: len(owner)]
-    return place[first] - start[:-1]
+    state: I64 = place[first] - start[:-1]
+    return state
 
 
 def started(problem: Problem, otherwise: I64) -> I64:
