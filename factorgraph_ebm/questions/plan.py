@@ -106,6 +106,6 @@ def plan(
             found = predict(union, minimize=minimizing, **options)
             chosen = chosen._replace(reason=f"as was asked for: {found}", cost=found)
     name, cost = chosen.method.name, chosen.cost
-    proves = name in ("enumerate", "junction_tree") or (name == "bp" and exact)
+    proves = name in ("cut", "enumerate", "junction_tree") or (name == "bp" and exact)
     width, size, seconds = (None, None, None) if cost is None else (cost.width, cost.bytes, cost.seconds)
     return Plan(name, chosen.reason, proves, width, size, seconds, chosen.ruled_out)
