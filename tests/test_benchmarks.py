@@ -9,8 +9,8 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "benchmarks"
 NAMES = (
-    "chains", "convergence", "cut", "declare", "exact", "grid_general", "grid_min_sum", "grid_shared", "grid_structured",
-    "grid_sum_product", "sparse",
+    "chains", "convergence", "cut", "declare", "exact", "grid_general", "grid_min_sum", "grid_shared",
+    "grid_structured", "grid_sum_product", "sparse",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from factorgraph_ebm.compiler.layout import sizes
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.fusion import Fusion, single_states, started
-from factorgraph_ebm.inference.method import Answer, Method, Problem, Status
+from factorgraph_ebm.inference.method import Answer, FactorRefused, Method, Problem, Status
 from factorgraph_ebm.inference.tables import run_of
 
 
@@ -28,6 +28,15 @@ def serves(compiled: Compiled) -> bool:
         return False
     runs = (run_of(compiled, run) for run in range(len(compiled.run_field_start) - 1))
     return all(sum(k > 1 for k in run.states) <= 2 for run in runs)
+
+
+def attracts(problem: Problem) -> bool:
+    """Whether all pairs of a problem that cuts serve attract: `best` would not refuse."""
+    try:
+        Fusion(problem, "cut").refuse()
+    except FactorRefused:
+        return False
+    return True
 
 
 def best(problem: Problem, **options: Any) -> Answer:

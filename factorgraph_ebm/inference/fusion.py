@@ -136,6 +136,21 @@ class Fusion:
         """
         return self._fuse(kept, other, [self._tables(each, kept, other) for each in self.pairs])
 
+    def refuse(self) -> None:
+        """Raise what `cut` would raise: it looks at the energies of pairs, and nothing else."""
+        n = len(self.start) - 1
+        self._measure([self._whole(each) for each in self.pairs], np.zeros(n), np.zeros(n), np.zeros(n, np.uint8))
+
+    def _measure(self, tables: list[Energies], magnitude: F64, loss: F64, unlimited: U8) -> None:
+        component = self.problem.compiled.variable_component
+        for pairs, table in zip(self.pairs, tables):
+            for low, high in _slices(len(pairs.left)):
+                found = measure_pairs(
+                    *table, pairs.left, pairs.right, component, magnitude, loss, unlimited, low, high
+                )
+                if found >= 0:
+                    raise repels(self.method, pairs.first + int(found))
+
     def _fuse(self, kept: I64, other: I64, tables: list[Energies]) -> Fused:
         """The same, of these energies of pairs."""
         compiled = self.problem.compiled
@@ -144,13 +159,7 @@ class Fusion:
         costs = self._single_energies(kept), self._single_energies(other)
         magnitude = _magnitude(costs[0]) + _magnitude(costs[1])
         loss, unlimited = np.ones(n), np.zeros(n, np.uint8)
-        for pairs, table in zip(self.pairs, tables):
-            for low, high in _slices(len(pairs.left)):
-                found = measure_pairs(
-                    *table, pairs.left, pairs.right, component, magnitude, loss, unlimited, low, high
-                )
-                if found >= 0:
-                    raise repels(self.method, pairs.first + int(found))
+        self._measure(tables, magnitude, loss, unlimited)
         half = _half_units(magnitude, component, unlimited)
         forced = np.zeros(n, np.uint8)
         excess = np.zeros(n, np.int64)

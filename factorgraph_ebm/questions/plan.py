@@ -8,18 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from factorgraph_ebm.arrays import Bool
-from factorgraph_ebm.compiler.union import compile_union
-from factorgraph_ebm.errors import MethodError
+from factorgraph_ebm.compiler.union import Union, compile_union
+from factorgraph_ebm.errors import MethodError, ParameterError
 from factorgraph_ebm.inference import METHODS, Choice, check_options, choose
+from factorgraph_ebm.inference.cut import attracts
 from factorgraph_ebm.inference.enumerate import entries
 from factorgraph_ebm.inference.junction_tree import predict
+from factorgraph_ebm.inference.method import Problem
 from factorgraph_ebm.questions.asking import (
     Asked,
     Evidence,
     Graphs,
+    Parameters,
     asked_cells,
     read_beta,
     read_evidence,
+    read_samples,
     read_time_limit,
     samples_of,
 )
@@ -56,14 +60,17 @@ def plan(
     beta: float = 1.0,
     method: str = "auto",
     time_limit: float | None = None,
+    parameters: Parameters = None,
     **options: Any,
 ) -> Plan:
-    """Say which method would answer a question and why, without running it or reading any number.
+    """Say which method would answer a question and why, without running it.
+
+    Numbers are looked at where they decide, and where all are known: whether pairs of two-state variables attract.
 
     Parameters
     ----------
     question : "minimize" or "marginals"
-    graph, given, asked, latent, beta, method, time_limit, options : as in `minimize`
+    graph, given, asked, latent, beta, method, time_limit, parameters, options : as in `minimize`
 
     Returns
     -------
@@ -98,6 +105,8 @@ def plan(
     exact = bool((compiled.sample_exact if minimizing else compiled.sample_forest).all())
     if method == "auto":
         chosen = choose(union, minimizing, options, read_time_limit(time_limit))
+        if chosen.first is not None:
+            chosen = _by_numbers(chosen, union, graph, given, parameters)
     else:
         chosen = Choice(METHODS[method], "as was asked for")
         if method == "enumerate":
@@ -109,3 +118,19 @@ def plan(
     proves = name in ("cut", "enumerate", "junction_tree") or (name == "bp" and exact)
     width, size, seconds = (None, None, None) if cost is None else (cost.width, cost.bytes, cost.seconds)
     return Plan(name, chosen.reason, proves, width, size, seconds, chosen.ruled_out)
+
+
+def _by_numbers(choice: Choice, union: Union, graph: Graphs, given: Evidence, parameters: Parameters) -> Choice:
+    """What comes of a choice that the numbers decide; as it was where a parameter has no value yet."""
+    try:
+        samples = read_samples(graph, given, parameters)
+    except ParameterError:
+        return choice
+    numbers = union.bind(samples.values, np.concatenate([known.states for known in samples.given]))
+    why = choice.reason.partition(", and ")[0]
+    if choice.first is None or not attracts(Problem(union, numbers, 1.0, True, None, np.inf, None)):
+        return choice._replace(reason=choice.reason.partition("; ")[0])
+    ruled_out = choice.ruled_out
+    if choice.cost is not None and choice.cost.fits:
+        ruled_out = (*ruled_out, f"junction_tree: a cut is faster: {choice.cost}")
+    return choice._replace(method=choice.first, reason=f"{why}, and all pairs attract", ruled_out=ruled_out)
