@@ -4,8 +4,8 @@
 
 Energies are multiples of 2^-10, so that every program minimises the same: normal unary energies, and a penalty in
 U(.2, 1) for differing of neighbours, which for two states is scaled by a half. A call declares nothing, compiles
-nothing, and reads, binds and solves; the graph of a peer is built and solved. `expansion` is timed to rest, on a grid of
-half the first size and on one of the last size, each peer of that twice at most. SciPy knows capacities of 32 bits.
+nothing, and reads, binds and solves; the graph of a peer is built and solved. `expansion` is timed to rest, on a grid
+of half the first size, in two turns at most, and on one of the last size, in one. SciPy's capacities have 32 bits.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def cuts(size: int, repeats: int, *, scipy: bool) -> list[dict[str, object]]:
         others["scipy"] = timing.each(by_scipy(problem), 0.0)
     best = fg.minimize(graph, method="cut")
     besides = {"status": best.status.value, "energy": best.energy}
-    works = {f"cut of a grid {size} x {size}, 2 states": {1: timing.each(lambda: fg.minimize(graph, method="cut"), 0.0)}}
+    run = timing.each(lambda: fg.minimize(graph, method="cut"), 0.0)
+    works = {f"cut of a grid {size} x {size}, 2 states": {1: run}}
     return timing.compare(works, "s", 1.0, None, others, repeats=repeats, besides=besides)
 
 
@@ -84,7 +85,7 @@ def moves(size: int, states: int, repeats: int) -> list[dict[str, object]]:
 
 
 def check() -> None:
-    """A cut, and expansion on two states, against SciPy's flow; and a cut against what messages reach on more states."""
+    """A cut, and expansion on two states, against SciPy's flow; the energy of expansion against that of its labels."""
     for size in (5, 24):
         problem = instance(size, 2)
         least = by_scipy(problem)()

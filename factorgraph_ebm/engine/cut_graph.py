@@ -55,7 +55,7 @@ def measure_pairs(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """The first of the factors low to high that is not submodular, or -1; what the others weigh at their variables.
 
-    `energies`: of factor f in states 00, 01, 10 and 11, in elements f * row to f * row + 3 * column. Adds the magnitudes
+    `energies`: of factor f in states 00, 01, 10 and 11, in elements f * row to f * row + 3 * column. Adds magnitudes
     of entries to `magnitude` (V,) of their variables, and one unit for each factor to `loss` (V,). Notes in `unlimited`
     (V,) the components that have an arc that no flow can fill.
     """

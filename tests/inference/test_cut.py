@@ -203,7 +203,8 @@ def test_auto_cuts_what_is_wide_and_attracts():
     y = graph["y"]
     repels = fg.FactorGraph([*graph.factors, fg.Potts([y[0, 0], y[1, 1]], penalty=-1.0)])
     assert quietly(fg.minimize, repels).method == fg.plan(repels).method == "bp"
-    down, right = (fg.Potts(f.scope, penalty=fg.Parameter(f.name)) for f in graph.factors[1:])
+    pairs = {"down": [y[1:], y[:-1]], "right": [y[:, 1:], y[:, :-1]]}
+    down, right = (fg.Potts(scope, penalty=fg.Parameter(name)) for name, scope in pairs.items())
     unknown = fg.FactorGraph([graph.factors[0], down, right])
     plan = fg.plan(unknown)
     assert (plan.method, plan.exact) == ("bp", False) and "where all pairs attract, cut instead" in plan.reason
