@@ -174,7 +174,7 @@ def _write(output: Path, photo: Floats, given: Labels, before: Labels, after: La
 
     figure = Figure(figsize=(16, 5.3), layout="constrained")
     FigureCanvasAgg(figure)
-    titles = "photograph and strokes", "before: each pixel alone", "after: the best of all", "P(foreground), sum-product"
+    titles = "photograph and strokes", "before: each pixel alone", "after: the best", "P(foreground), sum-product"
     pictures = (painted, cut_out(before), cut_out(after), belief)
     for position, (title, picture) in enumerate(zip(titles, pictures, strict=True), start=1):
         axes = figure.add_subplot(1, 4, position)

@@ -77,7 +77,7 @@ def _is_exact(problem: Problem) -> bool:
         asking = Asking(batch, values, problem.inference)
         for minimize in (True, False):
             method = asking.settings(minimize=minimize)["method"]
-            if method == "icm" or loopy(batch, method):
+            if method in ("expansion", "icm") or loopy(batch, method):
                 return False
     return True
 
