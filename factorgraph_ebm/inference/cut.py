@@ -18,7 +18,10 @@ from factorgraph_ebm.compiler.layout import sizes
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.fusion import Fusion, single_states, started
+from factorgraph_ebm.inference.icm import clamped
 from factorgraph_ebm.inference.method import Answer, FactorRefused, Method, Problem, Status
+from factorgraph_ebm.inference.passing import Passing
+from factorgraph_ebm.inference.polish import improve
 from factorgraph_ebm.inference.tables import run_of
 
 
@@ -40,7 +43,7 @@ def attracts(problem: Problem) -> bool:
 
 
 def best(problem: Problem, **options: Any) -> Answer:
-    """One cut for all samples. Where time runs out, the best of what it has by then, the start and single variables.
+    """One cut for all samples. Where time runs out, the best of what it has by then and one sweep of local search.
 
     Raises
     ------
@@ -67,6 +70,8 @@ def best(problem: Problem, **options: Any) -> Answer:
                 found = assignment_energies(problem.union, problem.numbers, other)
                 chosen = np.where((found < energy)[compiled.variable_sample], other, chosen)
                 energy = np.minimum(found, energy)
+            passing = Passing(problem.union.layout, problem.numbers, minimize=True)
+            improve(problem, passing, chosen, clamped(compiled, chosen), 0, len(chosen), sweeps=1)
     settled = Status.OPTIMAL if fused.finished else Status.TIME_LIMIT
     statuses = [settled if exact or not fused.finished else Status.CONVERGED for exact in fused.exact.tolist()]
     n = len(statuses)
