@@ -130,3 +130,41 @@ def pygms_tables(tables: Tables, *, minimize: bool) -> Measure:
             tree.beliefs([pygms.VarSet([v]) for v in variables])
 
     return each(ask, 0.0)
+
+
+def pymaxflow_cut(problem: Problem) -> Callable[[], float]:
+    """PyMaxflow 1.3.2: what builds and cuts a grid of two states in float64, a list of edges as any graph has them."""
+    import maxflow
+
+    left, right = (np.ascontiguousarray(ends) for ends in problem.scopes.T)
+    n = len(problem.unary)
+
+    def run() -> float:
+        graph = maxflow.Graph[float](n, len(left))
+        nodes = graph.add_grid_nodes(n)
+        graph.add_edges(left, right, problem.numbers, problem.numbers)
+        graph.add_grid_tedges(nodes, problem.unary[:, 1], problem.unary[:, 0])
+        energy: float = graph.maxflow()
+        graph.get_grid_segments(nodes)
+        return energy
+
+    return run
+
+
+def gco_expansion(problem: Problem) -> Callable[[], np.ndarray]:
+    """gco-wrapper 3.0.9: what runs expansion to rest, in whole numbers of 32 bits, and returns labels (n,)."""
+    import gco
+
+    scale = 1024.0
+    # Floats would be rounded to multiples of its own, and whole numbers divided by the largest unless told not to.
+    unary = np.rint((problem.unary - problem.unary.min()) * scale).astype(np.int32)
+    weights = np.rint(problem.numbers * scale).astype(np.int32)
+    smooth = 1 - np.eye(problem.states, dtype=np.int32)
+
+    def run() -> np.ndarray:
+        labels: np.ndarray = gco.cut_general_graph(
+            problem.scopes, weights, unary, smooth, n_iter=-1, algorithm="expansion", down_weight_factor=1
+        )
+        return labels
+
+    return run

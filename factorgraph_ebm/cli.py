@@ -86,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--evidence", metavar="FILE", help="a UAI evidence file")
     tasks = "; ".join(f"{task}: {what}" for task, what in TASKS.items())
     solve.add_argument("--task", choices=TASKS, default="MAP", help=tasks)
-    solve.add_argument("--method", default="auto", metavar="M", help="auto (default), enumerate, bp, icm")
+    methods = "auto (default), bp, cut, enumerate, expansion, icm, junction_tree"
+    solve.add_argument("--method", default="auto", metavar="M", help=methods)
     solve.add_argument("--beta", type=_beta, default=1.0, metavar="B", help="1 / temperature, 0 to inf (1)")
     solve.add_argument("--time-limit", type=_seconds, metavar="S", help="seconds, then the best answer so far")
     solve.add_argument("--output", metavar="FILE", help="write the answer there in the UAI solution format")

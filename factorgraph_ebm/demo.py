@@ -139,8 +139,8 @@ def run(output: Path, *, progress: bool = False) -> None:
     print(f"\nbefore, every pixel by its own colour   energy {fg.energy(graph, {'y': before}):.3f}")
 
     start = time.perf_counter()
-    best = fg.minimize(graph, given={"y": given}, method="bp", damping=0.5, progress=progress)
-    print(f"after, min-sum                          energy {best.energy:.3f}   {_summary(best, start)}")
+    best = fg.minimize(graph, given={"y": given}, progress=progress)
+    print(f"after, the best of all                  energy {best.energy:.3f}   {_summary(best, start)}")
 
     start = time.perf_counter()
     belief = fg.marginals(graph, given={"y": given}, beta=1.0, method="bp", progress=progress)
@@ -174,7 +174,7 @@ def _write(output: Path, photo: Floats, given: Labels, before: Labels, after: La
 
     figure = Figure(figsize=(16, 5.3), layout="constrained")
     FigureCanvasAgg(figure)
-    titles = ("photograph and strokes", "before: each pixel alone", "after: min-sum", "P(foreground), sum-product")
+    titles = "photograph and strokes", "before: each pixel alone", "after: the best", "P(foreground), sum-product"
     pictures = (painted, cut_out(before), cut_out(after), belief)
     for position, (title, picture) in enumerate(zip(titles, pictures, strict=True), start=1):
         axes = figure.add_subplot(1, 4, position)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Values
+from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import FactorError
 from factorgraph_ebm.graph.graph import FactorGraph
 
@@ -46,3 +49,18 @@ def violated_factor(graph: FactorGraph, values: Values, states: I64) -> str | No
         if forbidden.any():
             return graph.describe_factor(position, int(np.argmax(forbidden)))
     return None
+
+
+def factor_of_engine(union: Union, graphs: Sequence[FactorGraph], number: int) -> str:
+    """Name what became a factor of the engine: 'factor "down" [4] over y[4], y[5]', and all that was added to it."""
+    found = []
+    for group, g in enumerate(union.groups):
+        for place in union.places(group):
+            if place.position is None:
+                continue
+            for row in np.flatnonzero(place.position == number).tolist():
+                member = int(place.members[row])
+                sample = int(g.samples[member // g.size])
+                name = graphs[sample].describe_factor(g.key, member % g.size)
+                found.append(name if len(graphs) == 1 else f"{name} of sample {sample}")
+    return " together with ".join(found)

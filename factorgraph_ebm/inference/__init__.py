@@ -3,6 +3,7 @@
 To add one: write `inference/<name>.py` with a `METHOD`, and add it to `METHODS`; the conformance tests find it there.
 """
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -13,15 +14,18 @@ from factorgraph_ebm.arrays import I64, Bool
 from factorgraph_ebm.errors import MethodError, did_you_mean
 from factorgraph_ebm.inference.bp import METHOD as BP
 from factorgraph_ebm.inference.choosing import TINY, Choice, choose
+from factorgraph_ebm.inference.cut import METHOD as CUT
 from factorgraph_ebm.inference.enumerate import METHOD as ENUMERATE
 from factorgraph_ebm.inference.enumerate import entries
+from factorgraph_ebm.inference.expansion import METHOD as EXPANSION
 from factorgraph_ebm.inference.gibbs import METHOD as GIBBS
 from factorgraph_ebm.inference.icm import METHOD as ICM
 from factorgraph_ebm.inference.junction_tree import METHOD as JUNCTION_TREE
-from factorgraph_ebm.inference.method import Answer, Method, Problem, Ranked
+from factorgraph_ebm.inference.method import Answer, FactorRefused, Method, Problem, Ranked
 
 METHODS: Mapping[str, Method] = {
-    "bp": BP, "enumerate": ENUMERATE, "gibbs": GIBBS, "icm": ICM, "junction_tree": JUNCTION_TREE,
+    "bp": BP, "cut": CUT, "enumerate": ENUMERATE, "expansion": EXPANSION, "gibbs": GIBBS, "icm": ICM,
+    "junction_tree": JUNCTION_TREE,
 }  # fmt: skip
 
 Listing: TypeAlias = Literal["sample", "k_best"]
@@ -47,8 +51,10 @@ def check_options(name: str, options: Mapping[str, Any], question: Listing | Non
             )
 
 
-def run(name: str, problem: Problem, options: Mapping[str, Any]) -> Answer:
+def run(name: str, problem: Problem, options: Mapping[str, Any], *, messages: bool = False) -> Answer:
     """Answer a problem with the named method, or with the one that `auto` chooses.
+
+    `messages`: the answer is asked for more than a best assignment.
 
     Raises
     ------
@@ -56,7 +62,12 @@ def run(name: str, problem: Problem, options: Mapping[str, Any]) -> Answer:
     """
     if name == "auto":
         left = problem.deadline - time.monotonic()
-        method = choose(problem.union, problem.minimize, options, left, problem.numbers).method
+        choice = choose(problem.union, problem.minimize, options, left, problem.numbers, messages=messages)
+        if choice.first is not None and choice.first.best is not None:
+            with contextlib.suppress(FactorRefused):
+                return choice.first.best(problem)
+            choice = choose(problem.union, problem.minimize, options, left, problem.numbers, messages=True)
+        method = choice.method
     else:
         method = METHODS[name]
     solve = method.best if problem.minimize else method.marginals
@@ -134,6 +145,6 @@ def _run_listing(question: Listing, name: str, problem: Problem, options: Mappin
 
 
 __all__ = [
-    "METHODS", "Answer", "Choice", "Method", "Problem", "Ranked", "check_options", "choose", "run", "run_k_best",
-    "run_sample",
+    "METHODS", "Answer", "Choice", "FactorRefused", "Method", "Problem", "Ranked", "check_options", "choose", "run",
+    "run_k_best", "run_sample",
 ]  # fmt: skip

@@ -2,7 +2,9 @@
 
 A forest is answered by messages, in one sweep up and down. What else is small is enumerated; what is narrow is answered
 exactly by a tree of contractions, if that is predicted to end within the time there is; so is what is wide, where few
-enough configurations are not forbidden; the rest by loopy messages, which are approximate and say so.
+enough configurations are not forbidden; the rest by loopy messages, which are approximate and say so. Minima over
+two-state variables in pairs may be cuts: that is tried before what takes long or is approximate, since a look at the
+numbers tells.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import numpy as np
 from factorgraph_ebm.arrays import Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.inference.bp import METHOD as BP
+from factorgraph_ebm.inference.cut import METHOD as CUT
+from factorgraph_ebm.inference.cut import serves
 from factorgraph_ebm.inference.enumerate import METHOD as ENUMERATE
 from factorgraph_ebm.inference.enumerate import entries
 from factorgraph_ebm.inference.junction_tree import METHOD as JUNCTION_TREE
@@ -31,6 +35,10 @@ ROOM = 1 << 31
 "bytes that its messages may take; more where a junction tree is asked for by name"
 
 
+AT_ONCE = 0.05
+"seconds that a junction tree may be predicted to take where a cut might do: up to there nothing else is tried"
+
+
 class Choice(NamedTuple):
     """A method, and why."""
 
@@ -40,14 +48,23 @@ class Choice(NamedTuple):
     "what was not taken, and why not"
     cost: Cost | None = None
     "of a junction tree, where one was looked for"
+    first: Method | None = None
+    "tried before: it is exact, or refuses once it has seen the numbers (`FactorRefused`)"
 
 
 def choose(
-    union: Union, minimize: bool, options: Collection[str], seconds: float = np.inf, numbers: Numbers | None = None
+    union: Union,
+    minimize: bool,
+    options: Collection[str],
+    seconds: float = np.inf,
+    numbers: Numbers | None = None,
+    *,
+    messages: bool = False,
 ) -> Choice:
     """Choose for `auto`. `options`: names of those that were given; `seconds` that are left.
 
-    Numbers are looked at, if there are any, where a tree of whole tables would take long: what they forbid may be most.
+    Numbers are looked at, if there are any, where a tree of whole tables would take long and no cut may do: what they
+    forbid may be most. `messages`: more is asked for than a best assignment, which a cut does not have.
     """
     compiled = union.compiled
     if (compiled.sample_exact if minimize else compiled.sample_forest).all():
@@ -62,7 +79,9 @@ def choose(
         return Choice(ENUMERATE, f"{why}, and all its joint tables have {total:,.0f} entries")
     size = f"{total:,.0f}" if total < 1e15 else f"{min(total, 1e300):.0e} or more"
     too_many = f"enumerate: joint tables of {size} entries"
-    if numbers is None:
+    first = CUT if minimize and not messages and serves(compiled) else None
+    by_numbers = "" if first is None else "; where all pairs attract, cut instead, which is exact"
+    if numbers is None or first is not None:
         cost = predict(union, minimize=minimize, max_bytes=ROOM, hopeful=True)
     else:
         patience = max(0.0, min(PATIENCE, seconds))
@@ -70,8 +89,10 @@ def choose(
             union, numbers, minimize=minimize, max_bytes=ROOM, seconds=patience, hopeful=True
         ).cost
     if cost.fits and cost.seconds <= min(PATIENCE, seconds):
+        if cost.seconds <= AT_ONCE:
+            first, by_numbers = None, ""
         narrow = "narrow" if cost.rows is None else "mostly forbidden"
-        return Choice(JUNCTION_TREE, f"{why}, and {narrow}: {cost}", (too_many,), cost)
+        return Choice(JUNCTION_TREE, f"{why}, and {narrow}: {cost}{by_numbers}", (too_many,), cost, first)
     if not np.isfinite(cost.width):
         wide = f"junction_tree: {cost}"
     elif not cost.fits:
@@ -80,4 +101,4 @@ def choose(
         wide = f"junction_tree: more than {min(PATIENCE, max(seconds, 0.0)):.2g} s: {cost}"
     if total <= SMALL:
         return Choice(ENUMERATE, f"{why}, and all its joint tables have {total:,.0f} entries", (wide,), cost)
-    return Choice(BP, f"{why}, and too wide to be exact", (too_many, wide), cost)
+    return Choice(BP, f"{why}, and too wide to be exact{by_numbers}", (too_many, wide), cost, first)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_I8, READ_U4, READ_U8, kernel
@@ -34,6 +36,11 @@ def add_unaries(start, sample, unary, state, total):  # type: ignore[no-untyped-
 
 def run_energies(union: Union, numbers: Numbers, run: int, states: I64) -> F64:
     """Energy of each factor of a run in these states (slots, n), (n,)."""
+    return energies_of_run(union, numbers, run)(states)
+
+
+def energies_of_run(union: Union, numbers: Numbers, run: int) -> Callable[[I64], F64]:
+    """What tells the energy of each factor of a run, (n,), in states (slots, n): its numbers are looked up once."""
     compiled, kind = union.compiled, union.layout.kinds[run]
     fields = run_of(compiled, run)
     if fields.shared >= 0:
@@ -41,11 +48,10 @@ def run_energies(union: Union, numbers: Numbers, run: int, states: I64) -> F64:
     else:
         offset = compiled.factor_number[fields.factor : fields.factor + fields.size].astype(np.int64)
     if kind == "Table":
-        found: F64 = numbers.store[offset + np.array(fields.strides, np.int64) @ states]
-        return found
+        strides = np.array(fields.strides, np.int64)
+        return lambda states: numbers.store[offset + strides @ states]
     constants = compiled.constants[fields.constant :]
     # A shared row is read once, and broadcast.
     read = number_rows(compiled, numbers.store, kind, fields, offset[:1] if fields.shared >= 0 else offset)
     read = np.broadcast_to(read, (fields.size, *read.shape[1:]))
-    energy: F64 = STRUCTURES[kind].state_energies(read, states, fields.states, constants)
-    return energy
+    return lambda states: STRUCTURES[kind].state_energies(read, states, fields.states, constants)

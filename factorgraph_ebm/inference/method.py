@@ -40,6 +40,25 @@ class Status(enum.StrEnum):
     "proved: every assignment is forbidden"
 
 
+class FactorRefused(MethodError):
+    """A method cannot answer because of one factor, known by its number in the engine; names are added above.
+
+    Parameters
+    ----------
+    factor : number of the factor, counting over all runs
+    needs, but : the message: what the method needs, and what the factor does instead
+    instead : what to write
+    """
+
+    def __init__(self, factor: int, needs: str, but: str, instead: str = 'method="bp"') -> None:
+        super().__init__(f"{needs}, and factor {factor} of the compiled graph {but}. Write {instead}.")
+        self.factor, self.needs, self.but, self.instead = factor, needs, but, instead
+
+    def named(self, name: str) -> MethodError:
+        """The same with the factor's own name."""
+        return MethodError(f"{self.needs}, and {name} {self.but}. Write {self.instead}.")
+
+
 class Problem(NamedTuple):
     """One question about a union of samples, in arrays."""
 

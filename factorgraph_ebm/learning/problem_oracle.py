@@ -98,7 +98,7 @@ def _is_exact(problem: Problem) -> bool:
         asking = Asking(batch, values, problem.inference)
         for minimize in (True, False):
             method = asking.settings(minimize=minimize)["method"]
-            if method in ("icm", "gibbs") or loopy(batch, method):
+            if method in ("expansion", "gibbs", "icm") or loopy(batch, method):
                 return False
     return True
 

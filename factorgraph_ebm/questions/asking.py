@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.answers.answered import Answered
-from factorgraph_ebm.answers.declared import violated_factor
+from factorgraph_ebm.answers.declared import factor_of_engine, violated_factor
 from factorgraph_ebm.answers.result import MinimizeResult, Result, what_to_try
 from factorgraph_ebm.answers.starts import read_start
 from factorgraph_ebm.arrays import F64, I64, Bool, Numbers, Values
@@ -32,7 +32,7 @@ from factorgraph_ebm.graph.assignment import Given, cells_of, default_asked, rea
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.parameters import Parameter, read_parameters
 from factorgraph_ebm.graph.variables import Variable
-from factorgraph_ebm.inference import check_options, run
+from factorgraph_ebm.inference import FactorRefused, check_options, run
 from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.method import Answer, Problem, Status
 
@@ -219,9 +219,12 @@ def samples_of(graphs: Sequence[FactorGraph], given: Sequence[Given], soft: Sequ
 
 
 def answer_samples(
-    samples: Samples, soft: Sequence[Bool | None], *, minimize: bool, beta: float, how: How
+    samples: Samples, soft: Sequence[Bool | None], *, minimize: bool, beta: float, how: How, messages: bool = False
 ) -> Answered | None:
-    """Pose one problem and run one method; None for an empty list."""
+    """Pose one problem and run one method; None for an empty list.
+
+    `messages`: more is read off the answer than a best assignment.
+    """
     check_options(how.method, how.options)
     problem = pose(samples, soft, minimize=minimize, beta=beta, how=how)
     if problem is None:
@@ -231,7 +234,9 @@ def answer_samples(
         if minimize and problem.any_soft and beta == 0.0:
             answer = _at_zero(problem._replace(progress=bar), samples, how)
         else:
-            answer = run(how.method, problem._replace(progress=bar), how.options)
+            answer = run(how.method, problem._replace(progress=bar), how.options, messages=messages)
+    except FactorRefused as refused:
+        raise refused.named(factor_of_engine(problem.union, samples.graphs, refused.factor)) from None
     finally:
         if bar is not None:
             bar.close()

@@ -94,7 +94,8 @@ def min_marginals(
     samples = read_samples(graph, given, parameters)
     for g, known in zip(samples.graphs, samples.given):
         asked_cells(g, known, asked)
-    answered = answer_samples(samples, [None] * len(samples.graphs), minimize=True, beta=1.0, how=How.of(keywords))
+    nothing_soft = [None] * len(samples.graphs)
+    answered = answer_samples(samples, nothing_soft, minimize=True, beta=1.0, how=How.of(keywords), messages=True)
     results = [MinMarginals(answered, i) for i in range(len(samples.graphs))] if answered is not None else []
     warn_of(answered, results)
     return results if samples.is_list else results[0]

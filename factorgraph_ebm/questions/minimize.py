@@ -58,7 +58,8 @@ def minimize(
     latent : what happens to all that is neither given nor asked: "minimize", or "marginalize" (summed at beta, inside)
     beta : inverse temperature of what is summed, 0 to inf
     parameters : name -> array, for Parameters (before their `initial`)
-    method : "auto" (see `plan`), "bp", "junction_tree", "enumerate" or "icm"
+    method : "auto" (see `plan`), "bp", "junction_tree", "enumerate", "icm", or for pairs that attract "cut" (two
+        states, exact) or "expansion" (many)
     start : a former result, a step or an assignment to begin from; for a list, one for all or a list
     time_limit : seconds, after which the best answer so far is returned; one iteration and its decoding always run
     threads : at most so many; answers do not depend on it

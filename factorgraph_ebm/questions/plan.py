@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,15 +10,18 @@ import numpy as np
 
 from factorgraph_ebm.arrays import Bool
 from factorgraph_ebm.compiler.union import Union, compile_union
-from factorgraph_ebm.errors import MethodError
+from factorgraph_ebm.errors import MethodError, ParameterError
 from factorgraph_ebm.inference import METHODS, Choice, check_options, choose
+from factorgraph_ebm.inference.cut import attracts
 from factorgraph_ebm.inference.enumerate import entries
 from factorgraph_ebm.inference.forbidden import let_go
 from factorgraph_ebm.inference.junction_tree import DEAR, find_way, predict
+from factorgraph_ebm.inference.method import Problem
 from factorgraph_ebm.questions.asking import (
     Asked,
     Evidence,
     Graphs,
+    Parameters,
     Samples,
     asked_cells,
     read_beta,
@@ -60,18 +64,19 @@ def plan(
     beta: float = 1.0,
     method: str = "auto",
     time_limit: float | None = None,
+    parameters: Parameters = None,
     **options: Any,
 ) -> Plan:
     """Say which method would answer a question and why, without running it.
 
-    Numbers are read only where whole tables would not fit, or take long: if most of their entries are forbidden, a
-    junction tree may do without these. How many are not is then found out, which can take seconds. Graphs with
-    parameters, which have no numbers here, are planned as if nothing were forbidden.
+    Numbers are looked at where they decide, and where all are known: whether pairs of two-state variables attract, and
+    where whole tables would not fit, or take long, how many of their entries are not forbidden, which can take seconds.
+    Without the values of all parameters a graph is planned as if nothing were forbidden.
 
     Parameters
     ----------
     question : "minimize" or "marginals"
-    graph, given, asked, latent, beta, method, time_limit, options : as in `minimize`
+    graph, given, asked, latent, beta, method, time_limit, parameters, options : as in `minimize`
 
     Returns
     -------
@@ -107,6 +112,8 @@ def plan(
     left = read_time_limit(time_limit)
     if method == "auto":
         chosen = choose(union, minimizing, options, left)
+        if chosen.first is not None:
+            chosen = _by_pairs(chosen, union, graph, given, parameters)
     else:
         chosen = Choice(METHODS[method], "as was asked for")
         if method == "enumerate":
@@ -114,11 +121,13 @@ def plan(
         elif method == "junction_tree":
             found = predict(union, minimize=minimizing, **options)
             chosen = chosen._replace(reason=f"as was asked for: {found}", cost=found)
-    if chosen.cost is not None and not (chosen.cost.fits and chosen.cost.seconds <= DEAR):
-        if not any(g.parameters for g in graphs):
-            chosen = _by_numbers(union, read_samples(graph, given, None), chosen, minimizing, method, left, options)
+    dear = chosen.cost is not None and not (chosen.cost.fits and chosen.cost.seconds <= DEAR)
+    if dear and chosen.method is not METHODS["cut"]:
+        with contextlib.suppress(ParameterError):
+            samples = read_samples(graph, given, parameters)
+            chosen = _by_numbers(union, samples, chosen, minimizing, method, left, options)
     name, cost = chosen.method.name, chosen.cost
-    proves = name in ("enumerate", "junction_tree") or (name == "bp" and exact)
+    proves = name in ("cut", "enumerate", "junction_tree") or (name == "bp" and exact)
     width, size, seconds = (None, None, None) if cost is None else (cost.width, cost.bytes, cost.seconds)
     return Plan(name, chosen.reason, proves, width, size, seconds, chosen.ruled_out)
 
@@ -129,9 +138,25 @@ def _by_numbers(
     """What is chosen once it is known what numbers forbid."""
     numbers = union.bind(samples.values, np.concatenate([known.states for known in samples.given]))
     if method == "auto":
-        chosen = choose(union, minimize, options, left, numbers)
+        chosen = choose(union, minimize, options, left, numbers, messages=True)
     else:
         found = find_way(union, numbers, minimize=minimize, **options).cost
         chosen = chosen._replace(reason=f"as was asked for: {found}", cost=found)
     let_go(union)
     return chosen
+
+
+def _by_pairs(choice: Choice, union: Union, graph: Graphs, given: Evidence, parameters: Parameters) -> Choice:
+    """What comes of a choice that the numbers decide; as it was where a parameter has no value yet."""
+    try:
+        samples = read_samples(graph, given, parameters)
+    except ParameterError:
+        return choice
+    numbers = union.bind(samples.values, np.concatenate([known.states for known in samples.given]))
+    why = choice.reason.partition(", and ")[0]
+    if choice.first is None or not attracts(Problem(union, numbers, 1.0, True, None, np.inf, None)):
+        return choice._replace(reason=choice.reason.partition("; ")[0])
+    ruled_out = choice.ruled_out
+    if choice.cost is not None and choice.cost.fits:
+        ruled_out = (*ruled_out, f"junction_tree: a cut is faster: {choice.cost}")
+    return choice._replace(method=choice.first, reason=f"{why}, and all pairs attract", ruled_out=ruled_out)

@@ -68,7 +68,7 @@ def test_a_refusal_in_a_moment_is_no_refusal_of_who_insists():
     rng = np.random.default_rng(3)
     pairs = np.array([(a, b) for a in range(70) for b in range(a)])
     chosen = pairs[rng.random(len(pairs)) < 0.9]
-    graph = fg.FactorGraph([fg.Potts([y[chosen[:, 0], 0], y[chosen[:, 1], 1]], penalty=0.1)])
+    graph = fg.FactorGraph([fg.Potts([y[chosen[:, 0], 0], y[chosen[:, 1], 1]], penalty=-0.1)])
     assert fg.plan(graph).method == "bp"
     with pytest.raises(fg.WidthTooLargeError):
         fg.minimize(graph, method="junction_tree")
