@@ -92,4 +92,5 @@ METHOD = Method(
     marginals=None,
     options={},
     needs_soft_free=True,
+    min_marginals=False,
 )

@@ -162,4 +162,5 @@ METHOD = Method(
     options=OPTIONS,
     check=check_limits,
     needs_soft_free=True,
+    min_marginals=False,
 )

@@ -36,7 +36,7 @@ from factorgraph_ebm.inference.method import Method, Problem, Status
 from factorgraph_ebm.inference.number_maps import entry_map
 from factorgraph_ebm.inference.passing import paced, processors
 from factorgraph_ebm.inference.tables import run_of, scratch_size
-from factorgraph_ebm.inference.threads import together
+from factorgraph_ebm.inference.threads import share_out
 
 OPTIONS = {"burn_in": 100, "thin": 10, "chains": 4}
 MOST_APART = 1.1
@@ -123,18 +123,17 @@ def gibbs_sweeps(
 
 
 def _share(work: Callable[[int, int, Callable[[], bool]], None], parts: Sequence[tuple[int, int]]) -> None:
-    """Let as many threads as there are parts do their part. Where one is interrupted, the others leave as well."""
+    """Let as many threads as there are parts do them. Where one is interrupted, the others leave as well."""
     stopped = threading.Event()
 
-    def guarded(thread: int) -> float:
+    def guarded(number: int) -> None:
         try:
-            work(*parts[thread], stopped.is_set)
+            work(*parts[number], stopped.is_set)
         except BaseException:
             stopped.set()
             raise
-        return 0.0
 
-    together(guarded, len(parts))
+    share_out(guarded, len(parts), len(parts))
 
 
 def _threads(most: int | None, visits: int) -> int:

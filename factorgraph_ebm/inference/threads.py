@@ -6,6 +6,7 @@ limited for the whole process: callers on many Python threads share them. After 
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -30,6 +31,18 @@ def together(work: Callable[[int], float], threads: int) -> float:
         for future in futures:
             if not future.cancel():
                 future.result()
+
+
+def share_out(task: Callable[[int], None], count: int, threads: int) -> None:
+    """Call task(0), ..., task(count - 1), each once, on at most so many threads: whoever is free takes the next."""
+    ticket = itertools.count()
+
+    def work(_: int) -> float:
+        while (number := next(ticket)) < count:
+            task(number)
+        return 0.0
+
+    together(work, min(threads, count))
 
 
 def _helpers(count: int) -> ThreadPoolExecutor:

@@ -11,7 +11,6 @@ where theirs lie, and never touches the store.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from factorgraph_ebm.graph.parameters import Parameter
 from factorgraph_ebm.graph.parametrisation import Parametrisation
 from factorgraph_ebm.graph.sparse_rows import FURTHEST, SparseRows, sparse_rows
 from factorgraph_ebm.inference.passing import processors
-from factorgraph_ebm.inference.threads import together
+from factorgraph_ebm.inference.threads import share_out
 from factorgraph_ebm.learning.layout import Gradient
 from factorgraph_ebm.learning.layout import Values as ParameterValues
 
@@ -114,19 +113,8 @@ def _in_shares(
     shares: Sequence[tuple[int, int]], work: Callable[[int, int], None], threads: int | None
 ) -> None:
     """Call work(low, high) for ranges of rows, on one thread or several."""
-    threads = min(len(shares), processors() if threads is None else threads)
-    if threads <= 1:
-        for low, high in shares:
-            work(low, high)
-        return
-    ticket = itertools.count()
-
-    def share(thread: int) -> float:
-        while (number := next(ticket)) < len(shares):
-            work(*shares[number])
-        return 0.0
-
-    together(share, threads)
+    most = processors() if threads is None else threads
+    share_out(lambda number: work(*shares[number]), len(shares), most)
 
 
 class Sources:

@@ -80,7 +80,8 @@ def test_loss_and_inference(loss):
         able = abilities(METHODS["bp" if method == "auto" else method])
         lacking = {needs[q.kind] for q in LOSS[loss].queries if q.kind in needs} - able
         assert at_once == bool(lacking), (method, found)
-        assert isinstance(found, str) == at_once, (method, found)
+        # Whether pairs attract is known when numbers are: cuts may refuse in training.
+        assert isinstance(found, str) == at_once or (method in ("cut", "expansion") and "attract" in found)
         if at_once:
             named = re.search(r'Write inference="(\w+)"', found)[1]
             assert not isinstance(attempt(False, loss=LOSS[loss], inference=named, regularizer=fg.l2(0.1))[0], str)
