@@ -50,7 +50,11 @@ class Set(NamedTuple):
 
 
 def fitted(work: str, model: fg.EnergyModel, train: Set, test: Set, **options: Any) -> tuple[Row, fg.EnergyModel]:
-    """Fit, and say how well that went on `test`."""
+    """Fit, and say how well that went on `test`; an update first, so that kernels are there."""
+    few = train.some(range(min(700, len(train.samples))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model.fit(few.samples, few.targets, epochs=1)
     began, busy = time.perf_counter(), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # convergence and collapse are what the table shows
@@ -126,6 +130,7 @@ def losses_on_letters(folder: pathlib.Path, quick: bool) -> Iterator[Row]:
     yield row("likelihood", True, regularizer=l2, work="likelihood, each letter alone", epochs=2 if quick else None)
     yield row("likelihood", regularizer=l2, work="likelihood", epochs=2 if quick else None)
     yield row(HAMMING, regularizer=l2, optimizer=adagrad, work="hinge, Hamming", epochs=epochs)
+    yield row(HAMMING, regularizer=l2, work="hinge, Hamming, by bcfw", epochs=2 if quick else 20)
     yield row("hinge", regularizer=l2, optimizer=adagrad, work="hinge, margin 1", epochs=epochs)
     yield row("softmax_margin", regularizer=l2, work="softmax margin", epochs=2 if quick else None)
     yield row("pseudo_likelihood", regularizer=l2, work="pseudo-likelihood", epochs=2 if quick else None)
@@ -228,7 +233,7 @@ def digits() -> tuple[Set, Set]:
 
 def kinds(n_kinds: int, seed: int = 0) -> Callable[[Any], fg.FactorGraph]:
     """Even or odd, each of so many latent kinds, and the energies of all linear in the pixels."""
-    start = np.random.default_rng(seed).normal(size=(65, n_kinds, 2))
+    start = np.random.default_rng(seed).normal(scale=2.0, size=(65, n_kinds, 2))
     weights = fg.Parameter("weights", shape=start.shape, initial=start)
 
     def architecture(sample: Any) -> fg.FactorGraph:
@@ -238,20 +243,27 @@ def kinds(n_kinds: int, seed: int = 0) -> Callable[[Any], fg.FactorGraph]:
     return architecture
 
 
-def parity_model(n_kinds: int, **choices: Any) -> fg.EnergyModel:
+def parity_model(n_kinds: int, seed: int = 0) -> fg.EnergyModel:
     return fg.EnergyModel(
-        kinds(n_kinds), loss="likelihood", latent="marginalize", regularizer=fg.l2(3e-5), **choices
+        kinds(n_kinds, seed), loss="likelihood", latent="marginalize", regularizer=fg.l2(3e-5)
     )  # fmt: skip
 
 
 def digit_rows(folder: pathlib.Path, quick: bool) -> Iterator[Row]:
-    """Without kinds, and with some."""
+    """Of five starts the one of least objective, since with latent kinds there are many minima."""
     train, test = digits()
     if quick:
         train, test = train.some(range(60)), test.some(range(60))
-    for n_kinds in (1, 5, 10, 20):
-        work = f"digits, even or odd, {n_kinds} latent kind{'s' * (n_kinds > 1)} of each"
-        yield fitted(work, parity_model(n_kinds), train, test, epochs=2 if quick else 150)[0]
+    for n_kinds in (1, 5, 10):
+        work = f"digits, even or odd, {n_kinds} latent kind{'s' * (n_kinds > 1)} of each, best of 5 starts"
+        tried = [
+            fitted(work, parity_model(n_kinds, seed), train, test, epochs=2 if quick else 150)
+            for seed in range(1 if quick else 5)
+        ]
+        best = min(tried, key=lambda each: each[1].history[-1]["objective"])[0]
+        for name in ("seconds", "processor"):
+            best[name] = round(sum(row[name] for row, _ in tried), 2)
+        yield best
 
 
 # A restricted Boltzmann machine.

@@ -66,14 +66,18 @@ def test_letters_are_not_read_by_energy_alone(benchmark, letters):
 
 
 def test_parity_of_digits_needs_latent_kinds(benchmark):
-    """Even and odd are no half-spaces: one weight for each pixel says .92, ten latent kinds of each .98."""
+    """Even and odd are no half-spaces: one weight for each pixel says .92; five latent kinds of each .98.
+
+    There are many minima with latent kinds: of three starts that of least objective is kept.
+    """
     train, test = benchmark.digits()
     scores = {}
-    for n_kinds in (1, 10):
-        model = benchmark.parity_model(n_kinds)
-        scores[n_kinds] = model.fit(train.samples, train.targets, epochs=150).score(test.samples, test.targets)
+    for n_kinds, starts in ((1, 1), (5, 3)):
+        models = [benchmark.parity_model(n_kinds, seed).fit(*train, epochs=150) for seed in range(starts)]
+        least = min(models, key=lambda model: model.history[-1]["objective"])
+        scores[n_kinds] = least.score(*test)
     assert scores[1] < 0.94
-    assert scores[10] >= 0.98
+    assert scores[5] >= 0.98
 
 
 def test_snakes_need_tables_that_see_the_picture(benchmark, data):
