@@ -8,7 +8,7 @@ fold of each word) and `snakes/snakes.npz` (images and labels of Nowozin's snake
 left out. Digits are scikit-learn's; the Boltzmann machine learns bars and stripes, and is measured by enumeration.
 
 Each row has the share of what it got right on data it has not seen, seconds of `fit` by the clock and of the processor
-(the first is the second on an idle machine), and the number of updates. One thread.
+(on an idle machine nearly the same), and the number of updates. One thread.
 """
 
 from __future__ import annotations
