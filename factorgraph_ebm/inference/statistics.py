@@ -154,7 +154,10 @@ def add_joint(
     """Add share * expected indicators from the marginals (n, *states) of factors `first`, `first` + 1, ... of a run."""
     fields = run_of(union.compiled, run)
     entries = entry_map(union, run)
-    expected = share[:, None] * joint.reshape(len(joint), -1)
+    joint = joint if joint.ndim == 2 else joint.reshape(len(joint), -1)
+    if fields.shared >= 0 and entries is not None:  # one table has all of it
+        joint, share = (joint[:1], share.sum(keepdims=True)) if joint.strides[0] == 0 else (joint, share)
+    expected = share[:, None] * joint
     every = np.indices(fields.states).reshape(len(fields.states), -1)
     if entries is None:
         for f in np.flatnonzero(share).tolist():

@@ -176,7 +176,7 @@ def pieces(asking: Asking, query: Query) -> Term:
             if len(rows) == 1:
                 np.add.at(unary, start[rows[0]][:, None] + np.arange(tables.shape[1]), tables)
             else:
-                energy, _ = _softmin(tables.reshape(len(tables), -1), beta)
+                energy, _ = _softmin(tables, beta)
                 value += np.bincount(sample[rows[0]], energy, batch.n)
         if len(scope) == 1:
             singles[scope[0]] = True
@@ -197,7 +197,7 @@ def pieces(asking: Asking, query: Query) -> Term:
                 if len(rows) == 1:
                     joint = probability[start[rows[0]][:, None] + np.arange(tables.shape[1])]
                 else:
-                    _, joint = _softmin(tables.reshape(len(tables), -1), beta)
+                    _, joint = _softmin(tables, beta)
                 add_joint(union, numbers, run, joint, slope[sample[rows[0]]], out, first=first)
 
     return Term(value, accumulate, (Status.OPTIMAL,) * batch.n, batch)
@@ -218,14 +218,19 @@ def _tables(asking: Asking, union: Union, numbers: Numbers, run: int) -> Iterato
 
 
 def _softmin(tables: F64, beta: float) -> tuple[F64, F64]:
-    """-(1/beta) log sum exp(-beta E) of each row, and its probabilities; +inf and zeros where all is forbidden."""
+    """-(1/beta) log sum exp(-beta E) of each table, and its probabilities; +inf and zeros where all is forbidden.
+
+    `tables` (n, *states); where all are one, as a shared table is, the sum is made once.
+    """
+    n = len(tables)
+    tables = (tables[:1] if tables.strides[0] == 0 else tables).reshape(-1, math.prod(tables.shape[1:]))
     least = tables.min(axis=1, keepdims=True)
     there = np.isfinite(least)
     weight = np.exp(-beta * (tables - np.where(there, least, 0.0)))
     total = weight.sum(axis=1, keepdims=True)
     safe = np.where(there, total, 1.0)
     energy = np.where(there, least - np.log(safe) / beta, np.inf)[:, 0]
-    return energy, weight / safe
+    return np.broadcast_to(energy, n), np.broadcast_to(weight / safe, (n, tables.shape[1]))
 
 
 def _softmin_of(unary: F64, start: I64, owner: I64, beta: float) -> tuple[F64, F64]:
