@@ -32,11 +32,11 @@ def test_a_vector_and_values_there_and_back():
     assert (layout.vector(values) == w).all()
     values["c"][0] = 7.0  # views
     assert w[6] == 7.0
-    whole, into = layout.gradient()
-    assert set(into) == {"a", "c"} and not whole.any()
-    into["a"] += 1.0
-    into["c"][3] += 2.0
-    assert whole.tolist() == [1.0] * 6 + [0.0] * 3 + [2.0]
+    gradient = layout.gradient()
+    assert set(gradient) == {"a", "c"} and not gradient.vector().any()
+    gradient["a"][...] += 1.0
+    gradient["c"][3] += 2.0
+    assert gradient.vector().tolist() == [1.0] * 6 + [0.0] * 3 + [2.0]
 
 
 def test_where_it_begins_and_its_bounds():
