@@ -164,9 +164,6 @@ class EnergyModel:
         rng : seed of the order of samples, of draws, and of what is set aside; or a generator to draw it from
         progress : show a bar with the loss and the time left
 
-        An interrupt (Ctrl-C) ends the training with a ConvergenceWarning, and the best parameters so far are kept. So
-        does inference that did not converge for some samples in the last update warn.
-
         Raises
         ------
         EvidenceError, ParameterError : samples and targets that do not fit the graphs, or nothing to learn.
@@ -174,7 +171,12 @@ class EnergyModel:
             sample and factor.
         FactorError : a right answer is forbidden.
         FormatError : the checkpoint is of other data or choices, broken, or cannot be written.
-        After an error the model is as it was before.
+
+        Notes
+        -----
+        An interrupt (Ctrl-C) ends the training with a ConvergenceWarning, and the best parameters so far are kept.
+        Inference that did not converge for some samples in the last update gives one as well, and a model that has
+        collapsed a CollapseWarning. After an error the model is as it was before.
         """
         return self._fit(
             samples, targets, weights=weights, validation=validation, patience=patience, epochs=epochs,
