@@ -321,9 +321,22 @@ def test_a_known_order_is_taken_where_it_is_cheap_enough(monkeypatch):
     check(pairs.tolist(), [2] * 357, found)
     # A poor one is not, and others are searched for.
     assert not found.searched
+    monkeypatch.setattr(elimination, "BAND", np.inf)
     poor = Known(np.random.default_rng(0).permutation(360), searched.entries.sum())
     found = find_order(start, slots, states, known=lambda: poor)
     assert calls and found.searched and np.array_equal(found.order, find_order(start, slots, states).order)
+
+
+@pytest.mark.parametrize("shape", [(12, 30), (15, 15)])
+def test_of_a_band_no_other_order_is_looked_for(monkeypatch, shape):
+    """Where that of Cuthill and McKee is much cheaper than the first; what a search would find is hardly better."""
+    graph = grid(*shape)
+    with monkeypatch.context() as patch:
+        patch.setattr(elimination, "BAND", np.inf)
+        searched = find_order(*graph)
+    monkeypatch.setattr(elimination, "order_components", lambda *a: pytest.fail("it was searched for"))
+    found = find_order(*graph)
+    assert found.searched and found.entries[0] <= 1.5 * searched.entries[0]
 
 
 def test_the_dear_component_alone_is_ordered_from_end_to_end(monkeypatch):
