@@ -10,9 +10,8 @@ where theirs lie, and never touches the store.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,14 +22,8 @@ from factorgraph_ebm.compiler.union import Union, largest_finite
 from factorgraph_ebm.graph.linear import Linear
 from factorgraph_ebm.graph.parameters import Parameter
 from factorgraph_ebm.graph.parametrisation import Parametrisation
-from factorgraph_ebm.graph.sparse_rows import FURTHEST, SparseRows, sparse_rows
-from factorgraph_ebm.inference.passing import processors
-from factorgraph_ebm.inference.threads import share_out
-from factorgraph_ebm.learning.layout import Gradient
-from factorgraph_ebm.learning.layout import Values as ParameterValues
-
-SHARE = 1 << 15
-"nonzeros of a product that a thread takes at once: about 300 us of work"
+from factorgraph_ebm.graph.sparse_rows import FURTHEST
+from factorgraph_ebm.learning.direct import Direct
 
 
 class Source(NamedTuple):
@@ -45,76 +38,6 @@ class Source(NamedTuple):
     "whose values it reads"
     least: float
     "that its numbers may be"
-
-
-class Direct:
-    """A product of sparse features with the rows of a parameter, each row the unary energies of one variable.
-
-    A few samples use a few rows of the parameter: only these are read, and only their slopes are made.
-    """
-
-    def __init__(self, matrix: Any, weights: Parameter, at: I64) -> None:
-        self.weights, self.at = weights, at
-        "`at`: element of the unary energies where each row begins"
-        self._width = weights.size // max(1, int(matrix.shape[1]))
-        self._used: I64 | None = None
-        "flat numbers of the entries of the parameter that are read; None: all"
-        if 2 * matrix.nnz < matrix.shape[1]:
-            columns, number = np.unique(matrix.indices, return_inverse=True)
-            cells = weights.cells.reshape(-1, self._width)[columns]
-            self._used = cells.reshape(-1).astype(np.int64)
-            matrix = type(matrix)((matrix.data, number, matrix.indptr), shape=(len(at), len(columns)))
-        self.matrix = matrix
-        self._places = np.arange(matrix.shape[1]) * self._width
-
-    @functools.cached_property
-    def _rows(self) -> SparseRows:
-        return sparse_rows(self.matrix, self.at, self._places, self._width)
-
-    @functools.cached_property
-    def _columns(self) -> SparseRows:
-        return sparse_rows(self.matrix.T, self._places, self.at, self._width)
-
-    @functools.cached_property
-    def _row_shares(self) -> list[tuple[int, int]]:
-        return self._rows.shares(SHARE)
-
-    @functools.cached_property
-    def _column_shares(self) -> list[tuple[int, int]]:
-        return self._columns.shares(SHARE)
-
-    def bind(self, values: Values, unary: F64, threads: int | None) -> None:
-        """Add the product to the unary energies."""
-        if self._used is None:
-            weights = self.weights.evaluate(values).reshape(-1)
-        elif isinstance(values, ParameterValues):
-            weights = values.pick(self.weights.name, self._used)
-        else:
-            weights = values[self.weights.name].reshape(-1)[self._used]
-        _in_shares(self._row_shares, lambda low, high: self._rows.add(weights, unary, low, high), threads)
-
-    def pull(self, values: Values, unary: F64, into: Mapping[str, F64], threads: int | None) -> None:
-        """Add the gradient with respect to the weights, from that with respect to the unary energies."""
-        name = self.weights.name
-        if name not in into:
-            return
-        whole = self._used is None and self.weights.is_declared and into[name].flags.c_contiguous
-        out = into[name].reshape(-1) if whole else np.zeros(len(self._places) * self._width)
-        _in_shares(self._column_shares, lambda low, high: self._columns.add(unary, out, low, high), threads)
-        if self._used is not None and isinstance(into, Gradient):
-            into.add(name, self._used, out)
-        elif self._used is not None:
-            into[name].reshape(-1)[self._used] += out
-        elif not whole:
-            self.weights.pullback(values, slice(0, 1), out.reshape(1, -1), into)
-
-
-def _in_shares(
-    shares: Sequence[tuple[int, int]], work: Callable[[int, int], None], threads: int | None
-) -> None:
-    """Call work(low, high) for ranges of rows, on one thread or several."""
-    most = processors() if threads is None else threads
-    share_out(lambda number: work(*shares[number]), len(shares), most)
 
 
 class Sources:
