@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
     denoise.add_argument("--noise", type=_positive, metavar="X", help=noise)
     weight = f"nats for each grey value (quadratic: squared) that neighbours differ by; of 2 levels: if so ({AGREE:g})"
     denoise.add_argument("--weight", type=not_negative, metavar="W", help=weight)
-    limit = "grey values beyond which a difference costs no more; default 4 times the noise, quadratic 2.5 times"
+    limit = "grey values beyond which a difference costs no more; default 4 times the noise"
     denoise.add_argument("--limit", type=not_negative, metavar="L", help=limit)
     distance = "of neighbours: linear (default) or quadratic, each up to the limit"
     denoise.add_argument("--distance", choices=("linear", "quadratic"), default="linear", help=distance)

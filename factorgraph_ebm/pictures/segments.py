@@ -139,7 +139,7 @@ def segments_graph(picture: npt.ArrayLike, energies: npt.ArrayLike, *, weight: f
 
 def _far_apart(pixels: F64, n_clusters: int) -> F64:
     """Start from the mean, and go on with what is farthest from all so far; the first is then dropped."""
-    means = pixels.mean(axis=0, keepdims=True)
+    means: F64 = pixels.mean(axis=0, keepdims=True)
     for _ in range(n_clusters):
         farthest = _squares(pixels, means).min(axis=1).argmax()
         means = np.vstack([means, pixels[farthest]])
