@@ -1,0 +1,1 @@
+"""Estimators: scikit-learn faces of the library."""
