@@ -186,7 +186,7 @@ class SequenceTagger(Estimator):
 
     def _choices(self) -> Choices:
         if self.order != 1:
-            raise MethodError(f"order={self.order!r} is not there yet: a tag depends on the one before it. Write order=1.")
+            raise MethodError(f"order={self.order!r} is not there yet: tags depend on the one before. Write order=1.")
         for name in ("c1", "c2", "min_freq"):
             value = getattr(self, name)
             if not (isinstance(value, (int, float, np.number)) and 0.0 <= value < np.inf):
@@ -336,7 +336,8 @@ class SequenceTagger(Estimator):
         self._refuse_unfitted()
         names = np.delete(np.array(self._table.names, object), self._pair)
         return {
-            (names[f], self.classes_[k]): -float(self._values["state"][f, k]) for f, k in np.argwhere(self._seen["state"])
+            (names[f], self.classes_[k]): -float(self._values["state"][f, k])
+            for f, k in np.argwhere(self._seen["state"])
         }
 
     @property

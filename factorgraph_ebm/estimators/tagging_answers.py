@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.answers.answered import Answered
 from factorgraph_ebm.answers.factor_marginals import FactorMarginals
+from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import InfeasibleError
 from factorgraph_ebm.estimators.tagging_graph import Declaration, Sequences, blocks, samples_of, singles
 from factorgraph_ebm.inference.method import Problem, Status

@@ -65,7 +65,7 @@ def _state(x: Any, tags: I64, rows: I64, of_row: Bool, k: int, wanted: Wanted) -
     if wanted.all_possible_states:
         possible[np.unique(x.indices)] = True
     if len(rows):
-        possible |= (x[rows].astype(bool).T @ of_row.astype(np.float64)) > 0.0
+        possible |= (abs(x[rows]).T @ of_row.astype(np.float64)) > 0.0
     if wanted.min_freq <= 0.0 and not (len(x.data) and x.data.min() < 0.0):
         return possible
     total: F64 = np.bincount(cell, x.data[there], n_features * k).reshape(n_features, k)
@@ -107,7 +107,7 @@ def _pair(sequences: Sequences, tags: I64, left: I64, k: int, wanted: Wanted) ->
     possible, total = np.zeros(n_features * k * k, np.bool_), np.zeros(n_features * k * k)
     possible[cell[known]] = True
     np.add.at(total, cell[known], x.data[known])
-    shown = possible.reshape(n_features, k, k)
+    shown: Bool = possible.reshape(n_features, k, k)
     if wanted.all_possible_transitions:
         shown[np.unique(x.indices)] = True
     for i in np.flatnonzero((before < 0) | (after < 0)).tolist():

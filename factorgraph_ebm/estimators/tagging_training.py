@@ -90,7 +90,7 @@ def learn(
     tags: I64,
     seen: Mapping[str, Bool],
     choices: Choices,
-    told: Told = Told(),
+    told: Told,
 ) -> Learned:
     """Minimise the objective over the weights that are `seen`.
 
@@ -120,7 +120,8 @@ def learn(
     # With all samples at once their weights make the mean a sum: what is told on the way is in CRFsuite's scale.
     scale = float(count) if whole else 1.0
     weights = np.full(count, scale) if told.weights is None else told.weights[[low for low, _ in ranges]]
-    inference = Inference(latent_beta=np.inf if latent == "minimize" else 1.0, seed=choices.seed, threads=choices.threads)
+    latent_beta = np.inf if latent == "minimize" else 1.0
+    inference = Inference(latent_beta=latent_beta, seed=choices.seed, threads=choices.threads)
     problem = make_problem(data, layout, choices.loss, inference, weights)
     start = layout.start if told.on_from is None else layout.vector(told.on_from)
     watch = Watch(weights)
