@@ -15,16 +15,19 @@ import numpy as np
 from factorgraph_ebm.errors import EvidenceError
 
 SEPARATOR = ":"
+Place = tuple[int | str, ...]
+"where something stands: sequence, token, and the names of the features around it"
+
 _NESTED = (Mapping, Set, list, tuple)
 
 
-def flat_token(token: Any, place: str = "the token") -> Iterator[tuple[str, float]]:
+def flat_token(token: Any, place: Place = ()) -> Iterator[tuple[str, float]]:
     """The features of a token: names and numbers, in the order of the token (of a set: sorted).
 
     Parameters
     ----------
     token : a dict of features, or a list, tuple or set of names
-    place : what messages call it
+    place : sequence and token, for messages
 
     Raises
     ------
@@ -37,57 +40,66 @@ def flat_token(token: Any, place: str = "the token") -> Iterator[tuple[str, floa
     """
     if isinstance(token, Mapping):
         for key, value in token.items():
-            name = _text(key, place)
+            name = key if type(key) is str else _text(key, place)
             if isinstance(value, (str, bytes)):
                 yield name + SEPARATOR + _text(value, place), 1.0
             elif isinstance(value, _NESTED):
-                for inner, number in flat_token(value, f'{place}, feature "{name}"'):
+                for inner, number in flat_token(value, (*place, name)):
                     yield name + SEPARATOR + inner, number
             else:
-                yield name, _number(value, name, place)
+                yield name, _number(value, (*place, name))
     elif isinstance(token, _NESTED):
         names = (_text(name, place) for name in token)
         for name in sorted(names) if isinstance(token, Set) else names:
             yield name, 1.0
     else:
-        raise EvidenceError(f"{place} is {_shown(token)}. {_advice(token)}")
+        advice = "A token is a dict of features or a list of their names."
+        if isinstance(token, (str, bytes)):
+            advice += " For tokens that are words give a template; one sequence by itself goes into a list: [sequence]."
+        raise EvidenceError(f"{said(place)} is {_shown(token)}. {advice}")
 
 
-def _text(name: Any, place: str) -> str:
+def said(place: Place) -> str:
+    """Say where something stands.
+
+    Examples
+    --------
+    >>> said((4, 0, "near", "tag"))
+    'sequence 4, token 0, feature "near:tag"'
+    """
+    words = [f"{what} {number}" for what, number in zip(("sequence", "token"), place)]
+    if len(place) > 2:
+        words.append(f'feature "{SEPARATOR.join(map(str, place[2:]))}"')
+    return ", ".join(words) or "the token"
+
+
+def _text(name: Any, place: Place) -> str:
     if isinstance(name, str):
         return str(name)
     if isinstance(name, bytes):
         try:
             return name.decode()
         except UnicodeDecodeError:
-            raise EvidenceError(f"{place}: the bytes {_shown(name)} are not UTF-8. Decode them first.") from None
-    raise EvidenceError(f"{place}: {_shown(name)} is not the name of a feature. Names are strings.")
+            raise EvidenceError(f"{said(place)}: the bytes {_shown(name)} are not UTF-8. Decode them first.") from None
+    raise EvidenceError(f"{said(place)}: {_shown(name)} is not the name of a feature. Names are strings.")
 
 
-def _number(value: Any, name: str, place: str) -> float:
-    where = f'{place}, feature "{name}"'
+def _number(value: Any, place: Place) -> float:
     if not isinstance(value, (Real, np.bool_)):
-        advice = "Leave a feature out where it has no value." if value is None else ""
+        advice = ""
+        if value is None:
+            advice = " Leave a feature out where it has no value."
         if isinstance(value, np.ndarray):
-            advice = "Give each of its numbers a name: {f'{name}[{i}]': number}."
-        raise EvidenceError(f"{where}: {_shown(value)} is not a number, string, list or dict. {advice}".rstrip())
+            advice = " Give each of its numbers a name of its own."
+        raise EvidenceError(f"{said(place)} is {_shown(value)}: not a number, string, list or dict.{advice}")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
         advice = "Leave a feature out where it has no value."
-        raise EvidenceError(f"{where} is {_shown(value)}: not a finite number. {advice}")
+        raise EvidenceError(f"{said(place)} is {_shown(value)}: not a finite number. {advice}")
     return number
-
-
-def _advice(token: Any) -> str:
-    if isinstance(token, (str, bytes)):
-        return (
-            "A token is a dict of features or a list of names. For tokens that are words give a template; "
-            "one sequence by itself goes into a list: [sequence]."
-        )
-    return "A token is a dict of features, or a list of their names."
 
 
 def _shown(value: Any) -> str:
