@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from factorgraph_ebm.answers.ranked import RankedResult
     from factorgraph_ebm.answers.result import MinimizeResult, Status
     from factorgraph_ebm.estimators.segmenter import Segmenter
+    from factorgraph_ebm.estimators.sequence_tagger import SequenceTagger
     from factorgraph_ebm.formats import read, read_evidence, write
     from factorgraph_ebm.interop import from_networkx, to_networkx
     from factorgraph_ebm.learning import optimizers
@@ -73,6 +74,7 @@ _LAZY = {
     "MinimizeResult": "answers.result",
     "RankedResult": "answers.ranked",
     "Segmenter": "estimators.segmenter",
+    "SequenceTagger": "estimators.sequence_tagger",
     "Status": "answers.result",
     "diagnose": "learning.diagnosis",
     "diverse": "questions.diverse",
@@ -132,6 +134,7 @@ __all__ = [
     "RankedResult",
     "ScopeError",
     "Segmenter",
+    "SequenceTagger",
     "SparseTable",
     "Status",
     "Table",

@@ -15,11 +15,10 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import EvidenceError, MethodError, ParameterError, did_you_mean
+from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError
 from factorgraph_ebm.estimators.interactive import Interactive
 from factorgraph_ebm.estimators.label_costs import MOVES, with_label_costs
 from factorgraph_ebm.estimators.node_energies import (
@@ -44,7 +43,7 @@ UNARY = ("linear", "logistic", "energies")
 CUTS = ("cut", "expansion")
 
 
-class Segmenter(BaseEstimator):  # type: ignore[misc]
+class Segmenter(Estimator):
     """Label every pixel of a picture, or every node of a superpixel graph, by its features and its neighbours.
 
     Parameters
@@ -285,15 +284,19 @@ class Segmenter(BaseEstimator):  # type: ignore[misc]
 
     def confusion(self, X: Any, y: Any) -> I64:  # noqa: N803 - scikit-learn's name
         """Numbers of labelled pixels, [right, said], (K, K)."""
-        check_is_fitted(self, "model_")
+        self._check_fitted()
         scenes, single = read_scenes(X, self.neighbours)
         right = numbered(read_labels(y, scenes, single), self.classes_, self.ignore)
         said = self.predict(X)
         numbers = [np.searchsorted(self.classes_, each).ravel() for each in ([said] if single else said)]
         return confusion_counts(right, numbers, len(self.classes_))
 
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise NotFittedError("the segmenter has learned nothing yet. Call fit first.")
+
     def _asked(self, X: Any, scribbles: Any) -> tuple[list[Scene], list[dict[str, Any]], list[I64], bool]:  # noqa: N803
-        check_is_fitted(self, "model_")
+        self._check_fitted()
         scenes, single = read_scenes(X, self.neighbours)
         names = ["X"] if single else [f"X[{i}]" for i in range(len(scenes))]
         samples = [sample_of(s, self._unary_of(s, n), self._energies, n) for s, n in zip(scenes, names)]
@@ -323,7 +326,7 @@ class Segmenter(BaseEstimator):  # type: ignore[misc]
         ------
         MethodError : unary= is a classifier, which only pickle could write; or a choice is no word or number.
         """
-        check_is_fitted(self, "model_")
+        self._check_fitted()
         write_segmenter(path, self)
 
     @classmethod
