@@ -230,6 +230,82 @@ def test_grey_pictures_have_segments_too(tmp_path, rows, blot):
     np.testing.assert_array_equal(np.asarray(Image.open(target)), blot[0])
 
 
+@pytest.fixture
+def scribbled(tmp_path, rng):
+    """A textured disc on a ground of two colours, strokes of red on it and of green beside: files and the truth."""
+    y, x = np.indices((48, 60))
+    disc = (y - 24) ** 2 + (x - 30) ** 2 < 14**2
+    ground = np.where((x < 20)[..., None], [60, 120, 50], [80, 80, 160])
+    picture = np.where(disc[..., None], [200, 150, 60], ground) + rng.normal(scale=14.0, size=(48, 60, 3))
+    strokes = np.zeros((48, 60, 4), np.uint8)
+    strokes[23:26, 24:38] = [255, 0, 0, 255]
+    strokes[2:5, 4:56] = strokes[40:46, 3:8] = strokes[40:46, 50:57] = [0, 255, 0, 255]
+    files = tmp_path / "picture.png", tmp_path / "strokes.png"
+    write_picture(files[0], picture)
+    Image.fromarray(strokes).save(files[1])
+    return files, disc
+
+
+def test_strokes_cut_out_what_they_mark(tmp_path, rows, scribbled):
+    pytest.importorskip("sklearn")
+    (source, strokes), disc = scribbled
+    target = tmp_path / "out.png"
+    _, said = rows("segment", source, "--scribbles", strokes, "--output", target)
+    found = np.asarray(Image.open(target))
+    assert said["classes"] == "2: #00ff00, #ff0000" and said["method"] == "GrabCut by cut"
+    assert said["status"] == "labels rest" and int(said["rounds"]) < 10
+    assert (found == disc).mean() > 0.995
+    painted = np.asarray(Image.open(strokes))
+    assert (found[painted[..., 0] == 255] == 1).all() and (found[painted[..., 1] == 255] == 0).all()
+    colours = read_picture(target)
+    np.testing.assert_allclose(colours[24, 30], [200, 150, 60], atol=6)
+
+
+def test_strokes_of_three_colours_on_black(tmp_path, rows, scribbled):
+    pytest.importorskip("sklearn")
+    (source, strokes), disc = scribbled
+    painted = np.asarray(Image.open(strokes))[..., :3].copy()
+    painted[2:5, 4:18] = [255, 255, 0]
+    painted[40:46, 3:8] = [255, 255, 0]
+    other, target = tmp_path / "three.ppm", tmp_path / "out.png"
+    write_picture(other, painted)
+    _, said = rows("segment", source, "--scribbles", other, "--output", target, "--weight", 20)
+    assert said["classes"] == "3: #00ff00, #ff0000, #ffff00" and said["method"] == "GrabCut by expansion"
+    found = np.asarray(Image.open(target))
+    truth = np.where(disc, 1, np.where(np.indices(disc.shape)[1] < 20, 2, 0))
+    assert (found == truth).mean() > 0.98
+
+
+def test_strokes_that_say_nothing(tmp_path, complaint, scribbled):
+    (source, _), _ = scribbled
+    target, strokes = tmp_path / "out.png", tmp_path / "other.png"
+
+    def refused(picture, *options):
+        write_picture(strokes, picture)
+        said = complaint("segment", source, "--scribbles", strokes, "--output", target, *options)
+        assert not target.exists()
+        return said
+
+    one = np.zeros((48, 60), int)
+    assert "no stroke" in refused(one)
+    one[3, 3:9] = 200
+    assert "one colour of paint" in refused(one)
+    assert "other.png is 30 x 48 pixels and" in refused(one[:, :30])
+    assert "255 colours of paint" in refused(np.arange(48 * 60).reshape(48, 60) % 256)
+    one[9, 3:9] = 100
+    assert "--classes cannot" in refused(one, "--classes", 2)
+    assert "--time-limit cannot" in refused(one, "--time-limit", 2)
+
+
+def test_without_scikit_learn_one_line_names_the_extra(tmp_path, complaint, scribbled, monkeypatch):
+    (source, strokes), _ = scribbled
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    said = complaint("segment", source, "--scribbles", strokes, "--output", tmp_path / "out.png")
+    assert said.endswith("pip install 'factorgraph-ebm[plot,sklearn]'\n")
+
+
 def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, complaint, pair):
     (left, right), _ = pair
     target, other = tmp_path / "out.png", tmp_path / "small.png"

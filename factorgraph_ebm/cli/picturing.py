@@ -6,7 +6,7 @@ import argparse
 import functools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import factorgraph_ebm as fg
@@ -77,6 +77,11 @@ def tell(title: str, best: Any, took: float, output: str, **more: object) -> Non
         "seconds": took,
         "written": output,
     }
+    report(title, rows)
+
+
+def report(title: str, rows: Mapping[str, object]) -> None:
+    """Print a title and rows of a name and a value."""
     print(title)
     for name, value in rows.items():
         print(f"  {name:14} {f'{value:.6f}' if isinstance(value, float) else value}")
