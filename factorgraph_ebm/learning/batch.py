@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from factorgraph_ebm.answers.declared import factor_of_engine
 from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Numbers
 from factorgraph_ebm.compiler.parts import Sample
 from factorgraph_ebm.compiler.selection import Selection, select_samples
@@ -98,6 +99,10 @@ class Batch:
         if not self._any_reals:
             return [values] * self.n
         return [{**values, **reals} if reals else values for reals in self.reals]
+
+    def factor_of_engine(self, number: int) -> str:
+        """Name what became a factor of the engine: as it was declared, and in which sample."""
+        return factor_of_engine(self.union, [self.data.graphs[i] for i in self.chosen.tolist()], number, self.chosen)
 
     def by_sample(self, of_variables: F64 | Bool) -> F64:
         """Sums over the labelled variables of each sample, (n,)."""
