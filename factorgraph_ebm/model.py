@@ -24,7 +24,7 @@ from factorgraph_ebm.learning.choices import check_choices, check_inference, cho
 from factorgraph_ebm.learning.data import Architecture, Dicts, given_of, graph_of, read_data
 from factorgraph_ebm.learning.evaluate import make_problem
 from factorgraph_ebm.learning.layout import Layout, layout_of
-from factorgraph_ebm.learning.model_file import read_model, write_model
+from factorgraph_ebm.learning.model_file import options_of, read_model, write_model
 from factorgraph_ebm.learning.optimizers import as_optimizer
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
 from factorgraph_ebm.learning.oracle import UNREGULARIZED, objective
@@ -238,7 +238,8 @@ class EnergyModel:
             progress=progress, earlier=len(earlier),
         )  # fmt: skip
         if checkpoint is not None:
-            choices = (optimizer.name, self.beta, self.latent, sorted(self.inference.items()), seed)
+            told = options_of(self.loss, np.ndarray.tolist)
+            choices = (told, optimizer.name, self.beta, self.latent, sorted(self.inference.items()), seed)
             how = how._replace(fingerprint=fingerprint(problem, regularizer, start, *choices))
         trained = train(problem, oracle, watch, optimizer, regularizer, how)
         self.parameters = {name: np.array(value) for name, value in layout.values(trained.w).items()}
@@ -347,9 +348,12 @@ class EnergyModel:
     # Files.
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters, history and the choices that are words and numbers; not the architecture, which is code."""
+        """Write parameters, history, the loss with its options, and the other choices that are words and numbers.
+
+        Not what is code: the architecture, and a loss that is made of functions, which `load` must be given again.
+        """
         choices = {
-            "loss": self.loss.name, "latent": self.latent, "beta": self.beta, "inference": self.inference,
+            "loss": self.loss, "latent": self.latent, "beta": self.beta, "inference": self.inference,
         }  # fmt: skip
         write_model(path, self.parameters, self.history, choices)
 
@@ -359,12 +363,12 @@ class EnergyModel:
 
         Parameters
         ----------
-        choices : loss, optimizer, regularizer, inference, latent, beta; without them as saved, and the loss is the one
-            of that name with its defaults
+        choices : loss, optimizer, regularizer, inference, latent, beta; without them as saved
 
         Raises
         ------
         FormatError : not such a file, or a broken one.
+        MethodError : the loss was made of functions (`losses.custom`, `losses.margin`), and no loss= is given.
 
         Examples
         --------
@@ -378,7 +382,7 @@ class EnergyModel:
         >>> bool(np.all(again.parameters["w"] == model.parameters["w"])), again.best_guess({})["y"].item()
         (True, 1)
         """
-        parameters, history, told = read_model(path)
+        parameters, history, told = read_model(path, choices.get("loss"))
         model = cls(architecture, **{**told, **choices})
         model.parameters, model.history = parameters, history
         return model
