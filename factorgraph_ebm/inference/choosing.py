@@ -22,8 +22,8 @@ from factorgraph_ebm.inference.cut import serves
 from factorgraph_ebm.inference.enumerate import METHOD as ENUMERATE
 from factorgraph_ebm.inference.enumerate import entries
 from factorgraph_ebm.inference.junction_tree import METHOD as JUNCTION_TREE
-from factorgraph_ebm.inference.junction_tree import Cost, find_way, predict
 from factorgraph_ebm.inference.method import Method
+from factorgraph_ebm.inference.ways import Cost, find_way, predict
 
 TINY = 1 << 12
 "entries of all joint tables up to which they are enumerated: a tree takes as long"

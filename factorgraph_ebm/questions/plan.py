@@ -15,8 +15,8 @@ from factorgraph_ebm.inference import METHODS, Choice, check_options, choose
 from factorgraph_ebm.inference.cut import attracts
 from factorgraph_ebm.inference.enumerate import entries
 from factorgraph_ebm.inference.forbidden import let_go
-from factorgraph_ebm.inference.junction_tree import DEAR, find_way, predict
 from factorgraph_ebm.inference.method import Problem
+from factorgraph_ebm.inference.ways import DEAR, find_way, predict
 from factorgraph_ebm.questions.asking import (
     Asked,
     Evidence,
