@@ -99,16 +99,18 @@ def find_way(
     max_bytes: int | None = None,
     seconds: float = np.inf,
     hopeful: bool = False,
+    known: Cost | None = None,
 ) -> Way:
     """The cheaper way under these numbers, and its cost; supports are found, and held, where they may be that.
 
-    `seconds`: that it should take; `hopeful`: as in `shape_of`.
+    `seconds`: that it should take; `hopeful`: as in `shape_of`; `known`: what `predict` said of whole tables, if it was
+    asked before.
     """
     most = bytes_allowed(max_bytes)
     few = held_few(union, numbers, most)
     if few is None:
         shape = shape_of(union, hopeful=hopeful)
-        cost = predict(union, minimize=minimize, max_bytes=max_bytes, hopeful=hopeful)
+        cost = known or predict(union, minimize=minimize, max_bytes=max_bytes, hopeful=hopeful)
         if cost.fits and cost.seconds <= DEAR:
             return Way(cost, shape, None)
         serves = cost.fits and cost.seconds <= seconds
