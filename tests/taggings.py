@@ -1,4 +1,4 @@
-"""Every tagging of a sequence, and its energy read off the weights that a tagger shows: what taggers are held against."""
+"""Every tagging of a sequence with its energy, read off the weights that a tagger shows: what taggers are held to."""
 
 from __future__ import annotations
 
