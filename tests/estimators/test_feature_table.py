@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import factorgraph_ebm as fg
 from factorgraph_ebm.estimators import feature_table
 from factorgraph_ebm.estimators.feature_table import FeatureTable
-from factorgraph_ebm.estimators.features import flat_token
+from factorgraph_ebm.formats.token_features import flat_token
 
 # Token -> its features, as python-crfsuite's documentation of ItemSequence writes them.
 BY_HAND = [
