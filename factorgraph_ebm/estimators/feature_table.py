@@ -29,8 +29,8 @@ import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.errors import EvidenceError, MethodError
-from factorgraph_ebm.estimators.features import SEPARATOR, flat_token
 from factorgraph_ebm.estimators.token_arrays import is_array, stacked
+from factorgraph_ebm.formats.token_features import SEPARATOR, flat_token
 
 if TYPE_CHECKING:
     import scipy.sparse

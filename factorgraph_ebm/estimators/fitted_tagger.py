@@ -13,6 +13,7 @@ from factorgraph_ebm.errors import EvidenceError
 from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError
 from factorgraph_ebm.estimators.explanation import Explanation, explain
 from factorgraph_ebm.estimators.feature_table import FeatureTable, Tokens
+from factorgraph_ebm.estimators.spans import span_scores
 from factorgraph_ebm.estimators.spans_as_masks import events_of_span, events_of_tag
 from factorgraph_ebm.estimators.tagging_answers import Asked
 from factorgraph_ebm.estimators.tagging_graph import Declaration, Sequences
@@ -20,6 +21,7 @@ from factorgraph_ebm.estimators.tagging_labels import (
     both,
     length_of,
     number_tags,
+    plain,
     read_allowed,
     read_forced,
     read_tags,
@@ -146,6 +148,13 @@ class FittedTagger(Estimator):
         if not total:
             raise EvidenceError("y has no tags to compare with.")
         return score / total
+
+    def span_f1(self, X: Any, y: Sequence[Any]) -> float:  # noqa: N803
+        """F1 of the spans that tags speak of, as conlleval counts them; without a scheme tags are read as IOB2.
+
+        A scorer of scikit-learn, as `token_f1` is.
+        """
+        return span_scores([plain(tags) for tags in y], self.predict(X), self.scheme or "IOB2").overall.f1
 
     def explain(self, sequence: Any, tags: Sequence[Any] | None = None) -> Explanation:
         """Which features paid which energy for the tags of one sequence: the best ones, or those that are given."""

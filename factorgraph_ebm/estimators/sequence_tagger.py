@@ -20,6 +20,7 @@ from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.errors import EvidenceError, MethodError
 from factorgraph_ebm.estimators.feature_table import FeatureTable
 from factorgraph_ebm.estimators.fitted_tagger import FittedTagger, Limits, split
+from factorgraph_ebm.estimators.spans import allowed as allowed_tags
 from factorgraph_ebm.estimators.tagger_file import Kept, plain, read_tagger, write_tagger
 from factorgraph_ebm.estimators.tagging_graph import Declaration, Rules, Sequences
 from factorgraph_ebm.estimators.tagging_labels import (
@@ -215,6 +216,12 @@ class SequenceTagger(FittedTagger):
     ) -> _Training:  # fmt: skip
         """What there is to learn from; the table learns the features."""
         tags = read_tags(X, y)
+        weights = None if sample_weight is None else read_weights(sample_weight, len(X))
+        if weights is not None and not weights.all():
+            # What has no weight shows no features either.
+            chosen = np.flatnonzero(weights).tolist()
+            X, tags, weights = [X[i] for i in chosen], [tags[i] for i in chosen], weights[chosen]  # noqa: N806
+            allowed = None if allowed is None else [allowed[i] for i in chosen]
         if not anew:
             known = self.classes_
         else:
@@ -231,7 +238,6 @@ class SequenceTagger(FittedTagger):
             raise EvidenceError("y has no tag but None: there is nothing to learn from.")
         wanted = Wanted(self.all_possible_states, self.all_possible_transitions, self.min_freq)
         seen = seen_of(declaration, sequences, numbers, wanted)
-        weights = None if sample_weight is None else read_weights(sample_weight, len(X))
         return _Training(known, pair_columns, declaration, sequences, numbers, seen, weights)
 
     def _read_validation(
@@ -322,9 +328,7 @@ class SequenceTagger(FittedTagger):
     def _declare(self, classes: Sequence[Any], n_features: int, pair_columns: I64) -> Declaration:
         rules = None
         if self.scheme is not None:
-            from factorgraph_ebm.estimators.spans import allowed
-
-            rules = Rules(*(np.asarray(mask, np.bool_) for mask in allowed(self.scheme, classes)))
+            rules = Rules(*allowed_tags(self.scheme, classes))
         return Declaration(
             len(classes), n_features - len(pair_columns), len(pair_columns), bool(self.boundaries), rules
         )

@@ -162,15 +162,16 @@ def _penalties(choices: Choices, scale: float = 1.0) -> list[Penalty] | None:
 
 
 def _scaled(row: Row, factor: float) -> Row:
-    scaled = ("loss", "objective", "gradient_norm", "bound", "duality_gap", "validation")
+    scaled = ("loss", "objective", "gradient_norm", "bound", "duality_gap")
     return {name: value * factor if name in scaled else value for name, value in row.items()}
 
 
 def _validator(
     declaration: Declaration, layout: Layout, choices: Choices, sequences: Sequences, tags: I64
 ) -> Callable[[F64], float]:
+    """The sum of losses of other sequences."""
     data = samples_of(declaration, sequences, tags, singles(sequences))
     inference = Inference(threads=choices.threads)
     problem: Problem = make_problem(data, layout, choices.loss, inference, np.ones(len(data.graphs)))
     oracle = make_oracle(problem, layout.start, 0)
-    return lambda w: objective(oracle, UNREGULARIZED, w).loss
+    return lambda w: objective(oracle, UNREGULARIZED, w).loss * len(data.graphs)

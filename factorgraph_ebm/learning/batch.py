@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from factorgraph_ebm.answers.declared import factor_of_engine
 from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Numbers
 from factorgraph_ebm.compiler.parts import Sample
 from factorgraph_ebm.compiler.selection import Selection, select_samples
@@ -60,6 +61,8 @@ class Batch:
         unknown = self.compiled.variable_sample[self.target < 0]
         self.latent: Bool = np.bincount(unknown, minlength=n) > 0
         self.judged: Bool = np.bincount(self.owner, minlength=n) > 0
+        self._cost: tuple[Any, F64] | None = None
+        "that was asked for last, and what it comes to"
 
     @property
     def n(self) -> int:
@@ -94,10 +97,19 @@ class Batch:
         """Add a gradient with respect to the numbers, which is used up, to those of the parameters."""
         self.sources.pull(self._values(values), self.states, gradient, into, threads)
 
+    def pull_one(self, sample: int, values: Mapping[str, F64], gradient: Numbers, into: Mapping[str, F64]) -> None:
+        """`pull` where the gradient is of one sample alone, by its number in the batch."""
+        reals = self.reals[sample]
+        self.sources.pull_one(sample, {**values, **reals} if reals else values, self.states, gradient, into)
+
     def _values(self, values: Mapping[str, F64]) -> list[Mapping[str, F64]]:
         if not self._any_reals:
             return [values] * self.n
         return [{**values, **reals} if reals else values for reals in self.reals]
+
+    def factor_of_engine(self, number: int) -> str:
+        """Name what became a factor of the engine: as it was declared, and in which sample."""
+        return factor_of_engine(self.union, [self.data.graphs[i] for i in self.chosen.tolist()], number, self.chosen)
 
     def by_sample(self, of_variables: F64 | Bool) -> F64:
         """Sums over the labelled variables of each sample, (n,)."""
@@ -106,6 +118,11 @@ class Batch:
 
     def cost(self, cost: Any) -> F64:
         """What it costs to say each state of each variable, (unary_size,), 0 where there is no right answer."""
+        if self._cost is None or self._cost[0] is not cost:
+            self._cost = cost, self._cost_of(cost)
+        return self._cost[1]
+
+    def _cost_of(self, cost: Any) -> F64:
         found = np.zeros(self.compiled.unary_size)
         start = self.compiled.variable_start.astype(np.int64)
         k = start[self.labelled + 1] - start[self.labelled]

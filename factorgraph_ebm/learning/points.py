@@ -22,7 +22,7 @@ from factorgraph_ebm.inference.energies import assignment_energies
 from factorgraph_ebm.inference.gibbs import gibbs_sweeps, sample_keys
 from factorgraph_ebm.inference.method import Answer, Problem, Status
 from factorgraph_ebm.inference.min_marginals import excess, min_marginals
-from factorgraph_ebm.inference.solving import Solved, clamp, solve_best, solve_free
+from factorgraph_ebm.inference.solving import Solved, clamp, solve_free
 from factorgraph_ebm.inference.statistics import add_assignment
 from factorgraph_ebm.learning.asking import Asking, Statuses, Term
 from factorgraph_ebm.learning.batch import Batch
@@ -59,7 +59,7 @@ def right_states(asking: Asking) -> Chosen:
             energy = assignment_energies(batch.union, asking.numbers, batch.target)
             return Chosen(energy, batch.target, (Status.OPTIMAL,) * batch.n)
         held = clamp(batch.union, asking.numbers, batch.target)
-        found = solve_best(batch.whole, held, **asking.settings(minimize=True))
+        found = asking.solve_best(held)
         return Chosen(found.energy, _states(found.answer), found.status)
 
     chosen: Chosen = asking.once("right", find)
@@ -78,7 +78,7 @@ def best_states(asking: Asking, cost: bool, numbers: Numbers) -> Chosen:
     """The best assignment that is found, or the right answer where that is strictly lower."""
 
     def find() -> Chosen:
-        found: Solved = asking.once(("solved", cost), lambda: _solve(asking, numbers))
+        found: Solved = asking.once(("solved", cost), lambda: asking.solve_best(numbers))
         right = right_states(asking)  # costs nothing, so its energy is the same
         better = right.energy < found.energy
         states = np.where(better[asking.batch.compiled.variable_sample], right.states, _states(found.answer))
@@ -92,10 +92,6 @@ def _missed(better: Bool, status: Statuses) -> Bool:
     """Where the right answer is better than the best one found; if that is proved, they are tied but for rounding."""
     missed: Bool = better & np.array([each is not Status.OPTIMAL for each in status], bool)
     return missed
-
-
-def _solve(asking: Asking, numbers: Numbers) -> Solved:
-    return solve_best(asking.batch.whole, numbers, **asking.settings(minimize=True))
 
 
 def _best_summed(asking: Asking, query: Query, numbers: Numbers) -> Term:
@@ -180,7 +176,9 @@ def wrong(asking: Asking, query: Query) -> Term:
 def _second_best(asking: Asking, wanted: Bool) -> Chosen:
     """The best answer that differs from the right one, for the `wanted` samples (n,)."""
     batch, compiled = asking.batch, asking.batch.compiled
-    solved: Solved = asking.once(("solved", False), lambda: _solve(asking, asking.numbers))
+    solved: Solved = asking.once(("solved", False), lambda: asking.solve_best(asking.numbers))
+    if solved.answer.method == "cut":  # which knows the best answer only
+        solved = asking.solve_best(asking.numbers, messages=True)
     problem = Problem(batch.union, asking.numbers, 1.0, True, None, math.inf, None)
     least = min_marginals(problem, solved.answer)
     held = _least_wrong(batch, least, wanted)
@@ -190,7 +188,7 @@ def _second_best(asking: Asking, wanted: Bool) -> Chosen:
     right = right_states(asking)
     flipped = right.states.copy()
     flipped[v] = held[v]
-    again = solve_best(batch.whole, clamp(batch.union, asking.numbers, held), **asking.settings(minimize=True))
+    again = asking.solve_best(clamp(batch.union, asking.numbers, held))
     energy[of_sample[v]] = again.energy[of_sample[v]]
     beside = np.full(batch.n, np.inf)
     beside[of_sample[v]] = assignment_energies(batch.union, asking.numbers, flipped)[of_sample[v]]
@@ -266,4 +264,4 @@ def _point(asking: Asking, numbers: Numbers, chosen: Chosen) -> Term:
         there = np.where(chosen.energy < np.inf, slope, 0.0)
         add_assignment(union, numbers, chosen.states, there, out, chosen.energy)
 
-    return Term(chosen.energy, accumulate, chosen.status, asking.batch, chosen.missed)
+    return Term(chosen.energy, accumulate, chosen.status, asking.batch, chosen.missed, chosen.states)

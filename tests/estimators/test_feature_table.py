@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import factorgraph_ebm as fg
 from factorgraph_ebm.estimators import feature_table
 from factorgraph_ebm.estimators.feature_table import FeatureTable
-from factorgraph_ebm.estimators.features import flat_token
+from factorgraph_ebm.formats.token_features import flat_token
 
 # Token -> its features, as python-crfsuite's documentation of ItemSequence writes them.
 BY_HAND = [
@@ -45,7 +45,7 @@ def as_dicts(table, tokens):
     ]
 
 
-@pytest.mark.parametrize(("token", "features"), BY_HAND, ids=lambda each: repr(each)[:30])
+@pytest.mark.parametrize(("token", "features"), BY_HAND, ids=range(len(BY_HAND)))
 def test_a_token_by_hand(token, features):
     table = FeatureTable()
     assert as_dicts(table, table.fit_transform([[token]])) == [features]
