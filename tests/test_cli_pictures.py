@@ -1,6 +1,8 @@
 """The commands about pictures: what they write, what they claim, and how they complain."""
 
+import pathlib
 import re
+import shlex
 import sys
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from terminal import run_at_terminal
 
 import factorgraph_ebm as fg
-from factorgraph_ebm.cli import main
+from factorgraph_ebm.cli import _parser, main
 from factorgraph_ebm.pictures import (
     binary_graph,
     grey_graph,
@@ -304,6 +306,16 @@ def test_without_scikit_learn_one_line_names_the_extra(tmp_path, complaint, scri
     monkeypatch.setitem(sys.modules, "sklearn", None)
     said = complaint("segment", source, "--scribbles", strokes, "--output", tmp_path / "out.png")
     assert said.endswith("pip install 'factorgraph-ebm[plot,sklearn]'\n")
+
+
+def test_what_the_pages_write_can_be_typed():
+    """Every line of the README and of the page about pictures that asks about pictures."""
+    root = pathlib.Path(__file__).resolve().parents[1]
+    pages = "".join((root / name).read_text() for name in ("README.md", "docs/pictures.md"))
+    lines = re.findall(r"^factorgraph-ebm ((?:denoise|stereo|segment) .*)$", pages, re.MULTILINE)
+    assert len(lines) >= 7
+    for line in lines:
+        _parser().parse_args(shlex.split(line))
 
 
 def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, complaint, pair):

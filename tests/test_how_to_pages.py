@@ -1,10 +1,14 @@
-"""Pages for those who come from another library: our half of each runs, and says what is true."""
+"""Pages for those who come from another library: our half of each runs, and says what is true.
+
+So does the program of the page about pictures.
+"""
 
 import pathlib
 import re
 
 import numpy as np
 import pytest
+from checks import quietly
 
 import factorgraph_ebm as fg
 
@@ -64,3 +68,16 @@ def test_a_pool_is_an_or_and_an_at_most_one():
     pool = fg.FactorGraph([fg.Or([*choices, indicator]), fg.AtMostOne(choices)])
     allowed = [states for states in np.ndindex(2, 2, 2, 2) if fg.energy(pool, {"y": np.array(states)}) == 0]
     assert allowed == [(0, 0, 0, 0), (0, 0, 1, 1), (0, 1, 0, 1), (1, 0, 0, 1)]
+
+
+def test_the_program_of_the_page_about_pictures(tmp_path, monkeypatch, rng):
+    pytest.importorskip("PIL")
+    from factorgraph_ebm.pictures import read_picture, write_picture
+
+    monkeypatch.chdir(tmp_path)
+    texture = rng.integers(0, 256, (20, 50, 3))
+    write_picture("right.png", texture[:, 5:45])
+    write_picture("left.png", texture[:, :40])
+    (program,) = re.findall(r"^```python\n(.*?)^```$", (DOCS / "pictures.md").read_text(), re.DOTALL | re.MULTILINE)
+    quietly(exec, program, {})  # ten sweeps need not have come to rest
+    assert (read_picture("near.png")[:, 6:] == 17 * 5).mean() > 0.99
