@@ -108,6 +108,8 @@ def matching_costs(
         raise FactorError(f"the views have shapes {shapes}. Both views of a pair have one shape.")
     if cost not in COSTS:
         raise FactorError(f"cost is {' or '.join(map(repr, COSTS))}, not {cost!r}.")
+    if not truncation >= 0.0:
+        raise FactorError(f"truncation={truncation:g}: a pixel costs at least 0.")
     width = views[0].shape[1]
     if not 1 <= n_disparities <= width:
         raise VariableError(f"n_disparities={n_disparities}: from 1 to {width}, the columns of the views.")

@@ -96,6 +96,6 @@ def test_what_is_refused():
             stereo_graph(view, view, n_disparities=n)
     with pytest.raises(fg.FactorError, match="the right view"):
         stereo_graph(view, np.full((4, 6), np.nan))
-    for keywords in ({"weight": -1.0}, {"limit": -1.0}):
+    for keywords in ({"weight": -1.0}, {"limit": -1.0}, {"truncation": -1.0}, {"truncation": np.nan}):
         with pytest.raises(fg.FactorError):
             stereo_graph(view, view, n_disparities=2, **keywords)
