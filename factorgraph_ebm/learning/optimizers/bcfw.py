@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_I8, REAL, kernel
+from factorgraph_ebm._jit import F8, I8, NOTHING, READ_F8, READ_I8, REAL, SIZE, kernel
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.formats.text import bytes_in_words
@@ -212,11 +212,29 @@ def _common(plane: Plane, support: I64, values: F64) -> tuple[I64, F64, F64]:
         return support, np.ascontiguousarray(plane.values), values
     if not len(support):
         return plane.support, np.ascontiguousarray(plane.values), np.zeros(len(plane.support))
-    union = np.union1d(support, plane.support)
-    new, old = np.zeros(len(union)), np.zeros(len(union))
-    new[np.searchsorted(union, plane.support)] = plane.values
-    old[np.searchsorted(union, support)] = values
-    return union, new, old
+    union = np.empty(len(support) + len(plane.support), np.int64)
+    new, old = np.empty(len(union)), np.empty(len(union))
+    count = _merge(plane.support, np.ascontiguousarray(plane.values), support, values, union, new, old)
+    return union[:count].copy(), new[:count].copy(), old[:count].copy()
+
+
+@kernel(SIZE, READ_I8, READ_F8, READ_I8, READ_F8, I8, F8, F8)
+def _merge(support, values, held, mixture, union, new, old):  # type: ignore[no-untyped-def]
+    """Write the entries of both ascending supports, and the values of either there; how many there are."""
+    i, j, k = 0, 0, 0
+    while i < len(support) or j < len(held):
+        here = support[i] if i < len(support) else held[j]
+        there = held[j] if j < len(held) else here
+        union[k] = min(here, there)
+        new[k] = old[k] = 0.0
+        if i < len(support) and here <= there:
+            new[k] = values[i]
+            i += 1
+        if j < len(held) and there <= here:
+            old[k] = mixture[j]
+            j += 1
+        k += 1
+    return k
 
 
 def _average(state: BcfwState) -> F64:
