@@ -163,7 +163,9 @@ STATES = [{"y": y} for y in np.random.default_rng(3).integers(0, 2, (6, 4))]
 @pytest.mark.parametrize(
     ("loss", "optimizer"),
     [
-        ("likelihood", "lbfgs"), ("likelihood", "sgd"), (HAMMING, "passive_aggressive"),
+        ("likelihood", "lbfgs"),
+        ("likelihood", "sgd"),
+        (HAMMING, "passive_aggressive"),
         ("perceptron", "averaged_perceptron"),
     ],
 )
