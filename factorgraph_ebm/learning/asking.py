@@ -95,9 +95,7 @@ class Asking:
 
     def _chosen(self, union: Union, minimize: bool) -> Choice:
         """What "auto" means for a union."""
-        choice: Choice = self.once(
-            ("auto", minimize, id(union)), lambda: choose(union, minimize, self.how.options)
-        )
+        choice: Choice = self.once(("auto", minimize, id(union)), lambda: choose(union, minimize, self.how.options))
         return choice
 
     def solve_best(self, numbers: Numbers, *, messages: bool = False, batch: Batch | None = None) -> Solved:
