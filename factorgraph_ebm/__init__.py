@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from factorgraph_ebm.answers.belief import MarginalsResult
     from factorgraph_ebm.answers.ranked import RankedResult
     from factorgraph_ebm.answers.result import MinimizeResult, Status
+    from factorgraph_ebm.estimators.sequence_tagger import SequenceTagger
     from factorgraph_ebm.formats import read, read_evidence, write
     from factorgraph_ebm.interop import from_networkx, to_networkx
     from factorgraph_ebm.learning import optimizers
@@ -71,6 +72,7 @@ _LAZY = {
     "MarginalsResult": "answers.belief",
     "MinimizeResult": "answers.result",
     "RankedResult": "answers.ranked",
+    "SequenceTagger": "estimators.sequence_tagger",
     "Status": "answers.result",
     "diagnose": "learning.diagnosis",
     "diverse": "questions.diverse",
@@ -129,6 +131,7 @@ __all__ = [
     "Product",
     "RankedResult",
     "ScopeError",
+    "SequenceTagger",
     "SparseTable",
     "Status",
     "Table",
