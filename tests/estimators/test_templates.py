@@ -136,3 +136,20 @@ def test_the_features_of_the_chunking_data():
         len({name for each in features for token in each for name in token}),
     )
     assert tokens.x.sum() == 19 * tokens.x.shape[0]
+
+
+def test_a_tagger_that_makes_its_features_by_a_template(tmp_path):
+    X = [[("the", "DT"), ("dog", "NN"), ("ran", "VB")], [("a", "DT"), ("cat", "NN")], []]
+    y = [["B-NP", "I-NP", "B-VP"], ["B-NP", "I-NP"], []]
+    text = "U1:%x[-1,1]/%x[0,1]\nB2:%x[0,0]\nB\n"
+    tagger = fg.SequenceTagger(template=text, c2=0.1).fit(X, y)
+    same = fg.SequenceTagger(pair_features="B", c2=0.1).fit(Template.parse(text).features(X), y)
+    assert tagger.predict(X) == same.predict(Template.parse(text).features(X)) == y
+    assert tagger.objective_ == same.objective_
+    assert tagger.pair_features_ == same.pair_features_ and ("B2:ran", "I-NP", "B-VP") in tagger.pair_features_
+    tagger.save(tmp_path / "tagger.npz")
+    assert fg.SequenceTagger.load(tmp_path / "tagger.npz").predict(X) == y
+    by_name = fg.SequenceTagger(template="words", c2=0.1).fit([["the", "dog"]], [["D", "N"]])
+    assert by_name.predict([["the", "dog"]]) == [["D", "N"]] and not by_name.pair_features_
+    with pytest.raises(fg.FormatError, match='template=, line 1: "chunk" begins with neither U'):
+        fg.SequenceTagger(template="chunk").fit(X, y)
