@@ -11,7 +11,7 @@ from factorgraph_ebm.answers.answered import Answered
 from factorgraph_ebm.answers.factor_marginals import FactorMarginals
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import InfeasibleError
-from factorgraph_ebm.estimators.tagging_graph import Declaration, Sequences, blocks, samples_of, singles
+from factorgraph_ebm.estimators.tagging_graph import Declared, Sequences, blocks, samples_of, singles
 from factorgraph_ebm.inference.method import Problem, Status
 from factorgraph_ebm.inference.solving import Solved, solve_best, solve_free
 from factorgraph_ebm.learning.batch import Batch
@@ -24,7 +24,7 @@ AT_ONCE = 1 << 21
 class Asked(NamedTuple):
     """A tagger asked about some sequences."""
 
-    declaration: Declaration
+    declaration: Declared
     values: Mapping[str, F64]
     "of its parameters"
     sequences: Sequences

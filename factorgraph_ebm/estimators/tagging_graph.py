@@ -10,7 +10,7 @@ side: its components are the sequences, and its arrays those of the data, so tha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -71,6 +71,16 @@ class Rules(NamedTuple):
     "(K, K) [tag, next tag]"
     end: Bool
     "(K,)"
+
+
+class Declared(Protocol):
+    """What training and asking know of the graphs of a tagger: one variable `y[token]`, with so many states."""
+
+    @property
+    def n_tags(self) -> int: ...
+
+    def graph(self, sequences: Sequences) -> FactorGraph:
+        """The graph of these sequences."""
 
 
 class Declaration(NamedTuple):
@@ -144,7 +154,7 @@ def singles(sequences: Sequences) -> list[tuple[int, int]]:
 
 
 def samples_of(
-    declaration: Declaration, sequences: Sequences, tags: I64 | None, ranges: list[tuple[int, int]]
+    declaration: Declared, sequences: Sequences, tags: I64 | None, ranges: list[tuple[int, int]]
 ) -> Data:
     """One sample for each range of sequences, read as a model reads it.
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Bool
-from factorgraph_ebm.estimators.tagging_graph import Declaration, Sequences, blocks, samples_of, singles
+from factorgraph_ebm.estimators.tagging_graph import Declared, Sequences, blocks, samples_of, singles
 from factorgraph_ebm.learning.asking import Inference
 from factorgraph_ebm.learning.choices import check_choices, check_inference, choose_optimizer
 from factorgraph_ebm.learning.evaluate import Problem, make_problem
@@ -85,7 +85,7 @@ class Told(NamedTuple):
 
 
 def learn(
-    declaration: Declaration,
+    declaration: Declared,
     sequences: Sequences,
     tags: I64,
     seen: Mapping[str, Bool],
@@ -165,7 +165,7 @@ def _scaled(row: Row, factor: float) -> Row:
 
 
 def _validator(
-    declaration: Declaration, layout: Layout, choices: Choices, sequences: Sequences, tags: I64
+    declaration: Declared, layout: Layout, choices: Choices, sequences: Sequences, tags: I64
 ) -> Callable[[F64], float]:
     data = samples_of(declaration, sequences, tags, singles(sequences))
     inference = Inference(threads=choices.threads)
