@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.arrays import I64
 from factorgraph_ebm.estimators.segment_states import SegmentStates
 from factorgraph_ebm.graph import Parameter
 from factorgraph_ebm.graph.parametrisation import Floats, Parametrisation, Values, by_rows, flat_view
@@ -29,8 +29,8 @@ class SegmentEnergies(Parametrisation):
     Parameters
     ----------
     states : of the tokens
-    parameters : by name: length (sum of all lengths,), and those of token, first, last (features, K) and segment
-        (features of segments, K) that there are
+    parameters : by name: length (sum of all lengths,), token (features, K), and those of first, last (features, K) and
+        segment (features of segments, K) that there are
     start : (n + 1,) first token of each sequence
     x : (tokens, features) CSR
     z : (tokens, longest segment * features of segments) CSR: in row s, one length after another, what is said of the
@@ -66,8 +66,8 @@ class SegmentEnergies(Parametrisation):
         n = self.shape[0]
         out = np.zeros(self.shape)
         names = [name for name in OF_TOKENS if name in self.weights]
-        stacked = np.concatenate([np.zeros((len(self._columns), 0)), *(values[a][self._columns] for a in names)], axis=1)
-        of_token = dict(zip(names, np.split(self._x @ stacked, len(names), axis=1))) if names else {}
+        product = self._x @ np.concatenate([values[name][self._columns] for name in names], axis=1)
+        of_token = dict(zip(names, np.split(product, len(names), axis=1)))
         nothing = np.zeros((n, k))
         token, first, last = (of_token.get(name, nothing) for name in OF_TOKENS)
         inside = np.zeros((n, k))
@@ -115,12 +115,15 @@ class SegmentEnergies(Parametrisation):
         if names:
             found = self._x.T @ np.concatenate([slopes[name] for name in names], axis=1)
             for name, part in zip(names, np.split(found, len(names), axis=1)):
-                into[name][self._columns] += part
+                target = into[name]
+                target[self._columns] += part
         if of_segment is not None and "segment" in into:
             assert self._z is not None
-            into["segment"][self._z_columns] += self._z.T @ of_segment.reshape(-1, k)
+            target = into["segment"]
+            target[self._z_columns] += self._z.T @ of_segment.reshape(-1, k)
         if "length" in into:
-            into["length"] += whole[:, : states.n_begins].sum(axis=0)
+            target = into["length"]
+            target += whole[:, : states.n_begins].sum(axis=0)
 
 
 class SegmentTransitions(Parametrisation):
@@ -173,7 +176,7 @@ def _used(x: Any) -> tuple[Any, I64]:
 def _by_segment(z: Any, longest: int, features: int) -> Any:
     """(tokens * longest, features): a row for each segment."""
     row = np.repeat(np.arange(z.shape[0]), np.diff(z.indptr)) * longest + z.indices // max(1, features)
-    count: F64 = np.bincount(row, minlength=z.shape[0] * longest)
+    count = np.bincount(row, minlength=z.shape[0] * longest)
     indptr = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
     order = np.argsort(row, kind="stable")
     indices = (z.indices % max(1, features))[order]

@@ -32,7 +32,7 @@ class SegmentDeclaration:
         k = states.n_labels
         self.states = states
         self.n_tags = states.n_states
-        shapes: dict[str, tuple[int, ...]] = {name: (n_features, k) for name in OF_TOKENS[: 3 if boundaries else 1]}
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(OF_TOKENS[:3 if boundaries else 1], (n_features, k))
         if n_segment_features:
             shapes["segment"] = (n_segment_features, k)
         shapes["length"] = (states.n_begins,)
