@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from factorgraph_ebm.arrays import I64
+from factorgraph_ebm.estimators.segment_kernels import collect_slopes, spread_energies
 from factorgraph_ebm.estimators.segment_states import SegmentStates
 from factorgraph_ebm.graph import Parameter
 from factorgraph_ebm.graph.parametrisation import Floats, Parametrisation, Values, by_rows, flat_view
 
-OF_TOKENS = ("token", "first", "last")
-"parameters (features, K) of the features of tokens"
+PARTS = 3
+"of the weights of a feature of tokens: in any token, in the first and in the last one of a segment"
 
 
 class SegmentEnergies(Parametrisation):
@@ -29,15 +30,15 @@ class SegmentEnergies(Parametrisation):
     Parameters
     ----------
     states : of the tokens
-    parameters : by name: length (sum of all lengths,), token (features, K), and those of first, last (features, K) and
-        segment (features of segments, K) that there are
+    parameters : by name: token (features, 1 or PARTS, K), length (sum of all lengths,), and segment (features of
+        segments, K) where there is one
     start : (n + 1,) first token of each sequence
     x : (tokens, features) CSR
     z : (tokens, longest segment * features of segments) CSR: in row s, one length after another, what is said of the
         segments that begin at s; None: nothing
     """
 
-    __slots__ = ("shape", "states", "weights", "forbidden", "_x", "_z", "_columns", "_z_columns")
+    __slots__ = ("shape", "states", "weights", "_to_end", "_x", "_z", "_columns", "_z_columns")
 
     linear = True
 
@@ -47,7 +48,9 @@ class SegmentEnergies(Parametrisation):
         self.states = states
         self.weights = parameters
         self.shape = (int(start[-1]), states.n_states)
-        self.forbidden = states.forbidden(start)
+        tokens = np.diff(start)
+        self._to_end: I64 = np.repeat(start[1:], tokens) - np.arange(self.shape[0])
+        self._to_end[start[:-1][tokens > 0]] *= -1
         self._x, self._columns = _used(x)
         self._z, self._z_columns = None, np.zeros(0, np.int64)
         if z is not None and "segment" in parameters:
@@ -61,69 +64,48 @@ class SegmentEnergies(Parametrisation):
     def key(self) -> Hashable:
         return ("SegmentEnergies", self.shape, tuple(self.weights))
 
+    @property
+    def _sizes(self) -> tuple[np.uint64, np.uint64, np.uint64]:
+        sizes = self.weights["token"].shape[1], self.states.longest, self.states.n_states
+        return np.uint64(sizes[0]), np.uint64(sizes[1]), np.uint64(sizes[2])
+
     def evaluate(self, values: Values) -> Floats:
-        states, k = self.states, self.states.n_labels
-        n = self.shape[0]
-        out = np.zeros(self.shape)
-        names = [name for name in OF_TOKENS if name in self.weights]
-        product = self._x @ np.concatenate([values[name][self._columns] for name in names], axis=1)
-        of_token = dict(zip(names, np.split(product, len(names), axis=1)))
-        nothing = np.zeros((n, k))
-        token, first, last = (of_token.get(name, nothing) for name in OF_TOKENS)
-        inside = np.zeros((n, k))
-        of_segment = None
+        states = self.states
+        weight = values["token"].reshape(self.weights["token"].shape[0], -1)
+        score = np.ascontiguousarray(self._x @ weight[self._columns])
+        of_segment = np.zeros(0)
         if self._z is not None:
-            of_segment = (self._z @ values["segment"][self._z_columns]).reshape(n, states.longest, k)
-        length = values["length"]
-        for d in range(1, states.longest + 1):
-            reach = max(0, n - d + 1)
-            inside[:reach] += token[d - 1 :]
-            total = inside + first
-            total[:reach] += last[d - 1 :]
-            if of_segment is not None:
-                total += of_segment[:, d - 1]
-            labels = np.flatnonzero(states.lengths >= d)
-            begins = states.begin_at[labels] + d - 1
-            out[:, begins] = total[:, labels] + length[begins]
-        out[self.forbidden] = np.inf
+            of_segment = np.ascontiguousarray(self._z @ values["segment"][self._z_columns]).ravel()
+        out = np.empty(self.shape)
+        spread_energies(
+            score.ravel(), of_segment, values["length"], states.lengths, states.begin_at, states.inside_at,
+            self._to_end, *self._sizes, out.reshape(-1),
+        )  # fmt: skip
         return out
 
     def numbers(self, values: Values, rows: slice, out: Floats) -> None:
         out[...] = by_rows(self.evaluate(values), out.shape[1])[rows]
 
     def pullback(self, values: Values, rows: slice, gradient: Floats, into: Mapping[str, Floats]) -> None:
-        states, k, n = self.states, self.states.n_labels, self.shape[0]
+        states, n = self.states, self.shape[0]
         whole = np.zeros(self.shape)
         by_rows(whole, gradient.shape[1])[rows] = gradient
-        token, first, last = np.zeros((n, k)), np.zeros((n, k)), np.zeros((n, k))
-        longer = np.zeros((n, k))
-        of_segment = np.zeros((n, states.longest, k)) if self._z is not None else None
-        for d in range(states.longest, 0, -1):
-            reach = max(0, n - d + 1)
-            labels = np.flatnonzero(states.lengths >= d)
-            slope = np.zeros((n, k))
-            slope[:, labels] = whole[:, states.begin_at[labels] + d - 1]
-            # What reaches beyond the end is forbidden: its slopes are 0.
-            longer += slope
-            token[d - 1 :] += longer[:reach]
-            first += slope
-            last[d - 1 :] += slope[:reach]
-            if of_segment is not None:
-                of_segment[:, d - 1] = slope
-        slopes = dict(zip(OF_TOKENS, (token, first, last)))
-        names = [name for name in OF_TOKENS if name in self.weights and name in into]
-        if names:
-            found = self._x.T @ np.concatenate([slopes[name] for name in names], axis=1)
-            for name, part in zip(names, np.split(found, len(names), axis=1)):
-                target = into[name]
-                target[self._columns] += part
-        if of_segment is not None and "segment" in into:
-            assert self._z is not None
+        score = np.zeros((n, self.weights["token"].size // max(1, self.weights["token"].shape[0])))
+        of_segment = np.zeros((n * states.longest, states.n_labels) if self._z is not None else (0, 0))
+        length = np.zeros(states.n_begins)
+        collect_slopes(
+            whole.reshape(-1), states.lengths, states.begin_at, self._to_end, *self._sizes, score.reshape(-1),
+            of_segment.reshape(-1), length,
+        )  # fmt: skip
+        if "token" in into:
+            target = by_rows(flat_view(into["token"]), score.shape[1])
+            target[self._columns] += self._x.T @ score
+        if self._z is not None and "segment" in into:
             target = into["segment"]
-            target[self._z_columns] += self._z.T @ of_segment.reshape(-1, k)
+            target[self._z_columns] += self._z.T @ of_segment
         if "length" in into:
             target = into["length"]
-            target += whole[:, : states.n_begins].sum(axis=0)
+            target += length
 
 
 class SegmentTransitions(Parametrisation):

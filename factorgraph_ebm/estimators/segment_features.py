@@ -73,10 +73,11 @@ def seen_of_segments(
     """Which weights are learned: those of features and labels, and of labels and labels, that training data show."""
     k = states.n_labels
     start, stop, label = segmented.start, segmented.stop, segmented.label
-    rows = {"token": (np.arange(int(sequences.start[-1])), np.repeat(label, stop - start))}
+    rows = [(np.arange(int(sequences.start[-1])), np.repeat(label, stop - start))]
     if boundaries:
-        rows |= {"first": (start, label), "last": (stop - 1, label)}
-    shown = {name: _shown(sequences.x, at, of, k, sequences.x.shape[1], wanted) for name, (at, of) in rows.items()}
+        rows += [(start, label), (stop - 1, label)]
+    parts = [_shown(sequences.x, at, of, k, sequences.x.shape[1], wanted) for at, of in rows]
+    shown = {"token": np.stack(parts, axis=1)}
     if n_segment_features:
         z = sequences.pair_x
         row = np.repeat(np.arange(z.shape[0]), np.diff(z.indptr))
@@ -91,7 +92,8 @@ def seen_of_segments(
     follows = segmented.sequence[1:] == segmented.sequence[:-1]
     np.add.at(counts, (label[:-1][follows], label[1:][follows]), 1.0)
     possible = np.ones((k, k), np.bool_) if wanted.all_possible_transitions else counts > 0.0
-    shown["transition"] = possible & (counts >= wanted.min_freq)
+    if len(sequences.pairs()):
+        shown["transition"] = possible & (counts >= wanted.min_freq)
     return shown
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from factorgraph_ebm.estimators.segment_energies import OF_TOKENS, SegmentEnergies, SegmentTransitions
+from factorgraph_ebm.estimators.segment_energies import PARTS, SegmentEnergies, SegmentTransitions
 from factorgraph_ebm.estimators.segment_states import SegmentStates
 from factorgraph_ebm.estimators.tagging_graph import Sequences
 from factorgraph_ebm.factors import Table
@@ -32,7 +32,7 @@ class SegmentDeclaration:
         k = states.n_labels
         self.states = states
         self.n_tags = states.n_states
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(OF_TOKENS[:3 if boundaries else 1], (n_features, k))
+        shapes: dict[str, tuple[int, ...]] = {"token": (n_features, PARTS if boundaries else 1, k)}
         if n_segment_features:
             shapes["segment"] = (n_segment_features, k)
         shapes["length"] = (states.n_begins,)
@@ -41,7 +41,7 @@ class SegmentDeclaration:
         self._table = SegmentTransitions(states, self._transition)
 
     def parameters(self) -> Mapping[str, Parameter]:
-        """By name: token, first, last (features, K), segment (features of segments, K), length, transition (K, K)."""
+        """By name: token (features, parts, K), segment (features of segments, K), length, transition (K, K)."""
         return {**self._of_segments, "transition": self._transition}
 
     def graph(self, sequences: Sequences) -> FactorGraph:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from factorgraph_ebm.arrays import I64, Bool
+from factorgraph_ebm.arrays import I64
 
 
 class SegmentStates:
@@ -84,14 +84,3 @@ class SegmentStates:
         start = np.flatnonzero(states < self.n_begins)
         begun = states[start]
         return start, start + self.left[begun], self.label[begun]
-
-    def forbidden(self, start: I64) -> Bool:
-        """States that tokens of sequences end to end cannot have, (tokens, S).
-
-        No segment reaches beyond its sequence, and none is under way where one begins.
-        """
-        n = np.diff(start)
-        to_end = np.repeat(start[1:], n) - np.arange(int(start[-1]))
-        found: Bool = self.left > to_end[:, None]
-        found[start[:-1][n > 0], self.n_begins :] = True
-        return found

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from factorgraph_ebm.arrays import F64, Bool
+from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.errors import EvidenceError, MethodError
 from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError
 from factorgraph_ebm.estimators.feature_table import FeatureTable
@@ -184,7 +184,10 @@ class SegmentTagger(Estimator):
         )  # fmt: skip
         numbers = states.encode(right.start, right.stop, right.label)
         learned = learn(fitted.declaration(), sequences, numbers, seen, choices, told)
-        self._keep(fitted._replace(values=learned.values, seen=seen))
+        # Where no sequence has two tokens, none shows a transition.
+        values = {"transition": np.zeros((len(labels), len(labels))), **learned.values}
+        seen.setdefault("transition", np.zeros((len(labels), len(labels)), np.bool_))
+        self._keep(fitted._replace(values=values, seen=seen))
         self.objective_ = learned.objective
         self.history_ = learned.history
         self.n_iter_ = len(learned.history)
@@ -320,24 +323,26 @@ class SegmentTagger(Estimator):
 
     # What was learned.
 
-    def _weights(self, name: str, rows: Sequence[Any]) -> dict[tuple[Any, Any], float]:
+    def _weights(self, name: str, rows: Sequence[Any], part: int | None = None) -> dict[tuple[Any, Any], float]:
         fitted = self._known()
-        if name not in fitted.values:
+        if name not in fitted.values or (part is not None and part >= fitted.values[name].shape[1]):
             return {}
-        shown: Bool = fitted.seen[name]
-        return {(rows[f], self.classes_[k]): -float(fitted.values[name][f, k]) for f, k in np.argwhere(shown)}
+        value, shown = fitted.values[name], fitted.seen[name]
+        if part is not None:
+            value, shown = value[:, part], shown[:, part]
+        return {(rows[f], self.classes_[k]): -float(value[f, k]) for f, k in np.argwhere(shown)}
 
     @property
     def token_features_(self) -> dict[tuple[str, Any], float]:
-        return self._weights("token", self._known().table.names)
+        return self._weights("token", self._known().table.names, 0)
 
     @property
     def first_features_(self) -> dict[tuple[str, Any], float]:
-        return self._weights("first", self._known().table.names)
+        return self._weights("token", self._known().table.names, 1)
 
     @property
     def last_features_(self) -> dict[tuple[str, Any], float]:
-        return self._weights("last", self._known().table.names)
+        return self._weights("token", self._known().table.names, 2)
 
     @property
     def segment_features_(self) -> dict[tuple[str, Any], float]:
