@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from factorgraph_ebm.arrays import I64
-from factorgraph_ebm.estimators.segment_kernels import collect_slopes, spread_energies
+from factorgraph_ebm.estimators.segment_kernels import add_transposed, collect_slopes, spread_energies
 from factorgraph_ebm.estimators.segment_states import SegmentStates
 from factorgraph_ebm.graph import Parameter
 from factorgraph_ebm.graph.parametrisation import Floats, Parametrisation, Values, by_rows, flat_view
@@ -38,7 +38,7 @@ class SegmentEnergies(Parametrisation):
         segments that begin at s; None: nothing
     """
 
-    __slots__ = ("shape", "states", "weights", "_to_end", "_x", "_z", "_columns", "_z_columns")
+    __slots__ = ("shape", "states", "weights", "_to_end", "_x", "_z")
 
     linear = True
 
@@ -51,10 +51,10 @@ class SegmentEnergies(Parametrisation):
         tokens = np.diff(start)
         self._to_end: I64 = np.repeat(start[1:], tokens) - np.arange(self.shape[0])
         self._to_end[start[:-1][tokens > 0]] *= -1
-        self._x, self._columns = _used(x)
-        self._z, self._z_columns = None, np.zeros(0, np.int64)
+        self._x = x
+        self._z = None
         if z is not None and "segment" in parameters:
-            self._z, self._z_columns = _used(_by_segment(z, states.longest, parameters["segment"].shape[0]))
+            self._z = _by_segment(z, states.longest, parameters["segment"].shape[0])
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -69,13 +69,15 @@ class SegmentEnergies(Parametrisation):
         sizes = self.weights["token"].shape[1], self.states.longest, self.states.n_states
         return np.uint64(sizes[0]), np.uint64(sizes[1]), np.uint64(sizes[2])
 
+    @property
+    def _width(self) -> int:
+        """Scores of a token."""
+        return self.weights["token"].shape[1] * self.states.n_labels
+
     def evaluate(self, values: Values) -> Floats:
         states = self.states
-        weight = values["token"].reshape(self.weights["token"].shape[0], -1)
-        score = np.ascontiguousarray(self._x @ weight[self._columns])
-        of_segment = np.zeros(0)
-        if self._z is not None:
-            of_segment = np.ascontiguousarray(self._z @ values["segment"][self._z_columns]).ravel()
+        score = self._x @ by_rows(values["token"], self._width)
+        of_segment = np.zeros(0) if self._z is None else (self._z @ values["segment"]).ravel()
         out = np.empty(self.shape)
         spread_energies(
             score.ravel(), of_segment, values["length"], states.lengths, states.begin_at, states.inside_at,
@@ -88,21 +90,20 @@ class SegmentEnergies(Parametrisation):
 
     def pullback(self, values: Values, rows: slice, gradient: Floats, into: Mapping[str, Floats]) -> None:
         states, n = self.states, self.shape[0]
-        whole = np.zeros(self.shape)
-        by_rows(whole, gradient.shape[1])[rows] = gradient
-        score = np.zeros((n, self.weights["token"].size // max(1, self.weights["token"].shape[0])))
-        of_segment = np.zeros((n * states.longest, states.n_labels) if self._z is not None else (0, 0))
+        whole = gradient
+        if gradient.shape != self.shape or not gradient.flags.c_contiguous:
+            whole = np.zeros(self.shape)
+            by_rows(whole, gradient.shape[1])[rows] = gradient
+        score = np.zeros(n * self._width)
+        of_segment = np.zeros(0 if self._z is None else n * states.longest * states.n_labels)
         length = np.zeros(states.n_begins)
         collect_slopes(
-            whole.reshape(-1), states.lengths, states.begin_at, self._to_end, *self._sizes, score.reshape(-1),
-            of_segment.reshape(-1), length,
-        )  # fmt: skip
+            whole.reshape(-1), states.lengths, states.begin_at, self._to_end, *self._sizes, score, of_segment, length
+        )
         if "token" in into:
-            target = by_rows(flat_view(into["token"]), score.shape[1])
-            target[self._columns] += self._x.T @ score
+            _add_transposed(self._x, score, self._width, flat_view(into["token"]))
         if self._z is not None and "segment" in into:
-            target = into["segment"]
-            target[self._z_columns] += self._z.T @ of_segment
+            _add_transposed(self._z, of_segment, states.n_labels, flat_view(into["segment"]))
         if "length" in into:
             target = into["length"]
             target += length
@@ -149,10 +150,9 @@ class SegmentTransitions(Parametrisation):
         flat_view(into[name])[...] += total
 
 
-def _used(x: Any) -> tuple[Any, I64]:
-    """The matrix with the columns that it has alone, and which these are: a few sequences have few features."""
-    columns, number = np.unique(x.indices, return_inverse=True)
-    return type(x)((x.data, number, x.indptr), shape=(x.shape[0], len(columns))), columns.astype(np.int64)
+def _add_transposed(x: Any, slope: Floats, width: int, out: Floats) -> None:
+    start, column = x.indptr.astype(np.int64), x.indices.astype(np.int64)
+    add_transposed(start, column, x.data, slope, np.uint64(width), out)
 
 
 def _by_segment(z: Any, longest: int, features: int) -> Any:

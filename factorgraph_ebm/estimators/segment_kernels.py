@@ -75,3 +75,13 @@ def collect_slopes(  # type: ignore[no-untyped-def]
                     score[at + U8(2) * labels] += found
                 if len(of_segment) > 0:
                     of_segment[(t * most + e) * labels + k] += found
+
+
+@kernel(NOTHING, READ_I8, READ_I8, READ_F8, READ_F8, SIZE, F8)
+def add_transposed(start, column, value, slope, width, out):  # type: ignore[no-untyped-def]
+    """Add X' G to `out` (columns, width), for the CSR matrix X and the slopes G (rows, width), row by row."""
+    for r in range(U8(len(start) - 1)):
+        for i in range(U8(start[r]), U8(start[r + U8(1)])):
+            o = U8(column[i]) * width
+            for j in range(width):
+                out[o + j] += value[i] * slope[r * width + j]
