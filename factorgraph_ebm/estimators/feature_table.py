@@ -29,8 +29,8 @@ import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.errors import EvidenceError, MethodError
-from factorgraph_ebm.estimators.features import SEPARATOR, flat_token
 from factorgraph_ebm.estimators.token_arrays import is_array, stacked
+from factorgraph_ebm.formats.token_features import SEPARATOR, flat_token
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -42,7 +42,9 @@ MOST_BITS = 30
 I32: TypeAlias = npt.NDArray[np.int32]
 
 _NUMBERS = {bool, int, float, np.bool_, np.int32, np.int64, np.float32, np.float64}
-_TEXT = {str}
+_WORD = 0xFFFFFFFF
+# Cells for each pair that a table of all pairs may have: 5 bytes each.
+_DENSE = 4
 # A prime near 2^32 / golden ratio: the highest bits of a product depend on all bits of the checksum.
 _SPREAD = np.uint64(2654435761)
 
@@ -287,12 +289,21 @@ class _Pairs:
 
     def columns(self, lookup: Lookup) -> I32:
         """The columns of all pairs, in the order in which they came."""
-        distinct, place = np.unique(np.concatenate(self.codes), return_inverse=True)
+        codes, n_words = np.concatenate(self.codes), len(self.words)
+        if len(self.names) * n_words <= _DENSE * len(codes):
+            # A table of all pairs costs a tenth of a search for those that differ.
+            there = np.zeros(len(self.names) * n_words, bool)
+            codes = (codes >> 32) * n_words + (codes & _WORD)
+            there[codes] = True
+            distinct = np.flatnonzero(there)
+            place = np.cumsum(there, dtype=np.int32)[codes] - 1
+            name, word = np.divmod(distinct, n_words)
+        else:
+            distinct, inverse = np.unique(codes, return_inverse=True)
+            place = inverse.astype(np.int32)
+            name, word = distinct >> 32, distinct & _WORD
         names, words = list(self.names), list(self.words)
-        joined = [
-            names[name] + SEPARATOR + words[word]
-            for name, word in zip((distinct >> 32).tolist(), (distinct & 0xFFFFFFFF).tolist())
-        ]
+        joined = [names[n] + SEPARATOR + words[w] for n, w in zip(name.tolist(), word.tolist())]
         found = lookup(joined)
         assert found is not None
         return found[place]
@@ -356,21 +367,31 @@ def _fast(tokens: list[Any], lookup: Lookup, pairs: _Pairs) -> _Block | None:
     kinds = set(map(type, tokens))
     if not (kinds <= {dict} or kinds <= {list, tuple}):
         return None
-    count = np.fromiter(map(len, tokens), np.int64, len(tokens))
+    counts = np.fromiter(map(len, tokens), np.int64, len(tokens))
     names: list[Any] = list(chain.from_iterable(tokens))
     if kinds != {dict}:
         column = lookup(names)
-        return None if column is None else _Block(count, column, np.ones(len(names)), None)
+        return None if column is None else _Block(counts, column, np.ones(len(names)), None)
     values: list[Any] = list(chain.from_iterable(map(dict.values, tokens)))
     kinds = set(map(type, values))
+    if list in kinds or tuple in kinds:
+        opened = _opened(counts, names, values)
+        if opened is None:
+            return None
+        counts, names, values = opened
+        kinds = set(map(type, values))
     if kinds <= _NUMBERS:
         column, value = lookup(names), np.fromiter(values, np.float64, len(values))
-        return None if column is None or not np.isfinite(value).all() else _Block(count, column, value, None)
-    if not kinds <= _NUMBERS | _TEXT:
+        return None if column is None or not np.isfinite(value).all() else _Block(counts, column, value, None)
+    if kinds == {str}:
+        added = pairs.add(names, values)
+        paired = np.ones(len(names), bool)
+        return _Block(counts, np.full(len(names), -1, np.int32), np.ones(len(names)), paired) if added else None
+    if not kinds <= _NUMBERS | {str}:
         return None
     is_text = list(map(operator.is_, map(type, values), repeat(str)))
-    is_number = list(map(operator.not_, is_text))
-    paired = np.array(is_text)
+    paired = np.fromiter(is_text, np.bool_, len(is_text))
+    is_number = (~paired).tolist()
     numbered = list(compress(names, is_number))
     value, column = np.ones(len(values)), np.full(len(values), -1, np.int32)
     value[~paired] = np.fromiter(compress(values, is_number), np.float64, len(numbered))
@@ -380,21 +401,34 @@ def _fast(tokens: list[Any], lookup: Lookup, pairs: _Pairs) -> _Block | None:
     column[~paired] = found
     if not pairs.add(list(compress(names, is_text)), list(compress(values, is_text))):
         return None
-    return _Block(count, column, value, paired)
+    return _Block(counts, column, value, paired)
+
+
+def _opened(counts: I64, names: list[Any], values: list[Any]) -> tuple[I64, list[Any], list[Any]] | None:
+    """Each string of a list as a value of its own; None where lists hold anything else."""
+    lists = [value for value in values if type(value) is list or type(value) is tuple]
+    if not set(map(type, chain.from_iterable(lists))) <= {str}:
+        return None
+    wrapped = [value if type(value) is list or type(value) is tuple else (value,) for value in values]
+    lengths = list(map(len, wrapped))
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    counts = np.diff(before[np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])])
+    return counts, list(chain.from_iterable(map(repeat, names, lengths))), list(chain.from_iterable(wrapped))
 
 
 def _exact(tokens: list[Any], first: int, start: I64, lookup: Lookup) -> _Block:
     """The features of a block, token by token; `first` is the place of its first token among all."""
     names: list[str] = []
     values: list[float] = []
-    count: list[int] = []
-    for place, token in enumerate(tokens, first):
-        sequence = int(np.searchsorted(start, place, side="right")) - 1
+    counts: list[int] = []
+    places = np.arange(first, first + len(tokens))
+    sequence = np.searchsorted(start, places, side="right") - 1
+    for token, *place in zip(tokens, sequence.tolist(), (places - start[sequence]).tolist()):
         before = len(names)
-        for name, value in flat_token(token, f"sequence {sequence}, token {place - start[sequence]}"):
+        for name, value in flat_token(token, tuple(place)):
             names.append(name)
             values.append(value)
-        count.append(len(names) - before)
+        counts.append(len(names) - before)
     column = lookup(names)
     assert column is not None
-    return _Block(np.array(count, np.int64), column, np.array(values, np.float64), None)
+    return _Block(np.array(counts, np.int64), column, np.array(values, np.float64), None)

@@ -10,30 +10,29 @@ is the objective, so that a model of `sklearn_crfsuite.CRF` has the same optimum
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.errors import EvidenceError, MethodError
-from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError
 from factorgraph_ebm.estimators.feature_table import FeatureTable
-from factorgraph_ebm.estimators.tagging_answers import Asked
+from factorgraph_ebm.estimators.fitted_tagger import FittedTagger, Limits, split
+from factorgraph_ebm.estimators.spans import allowed as allowed_tags
+from factorgraph_ebm.estimators.tagger_file import Kept, plain, read_tagger, write_tagger
 from factorgraph_ebm.estimators.tagging_graph import Declaration, Rules, Sequences
 from factorgraph_ebm.estimators.tagging_labels import (
-    both,
     classes_of,
     number_tags,
     read_allowed,
-    read_forced,
     read_tags,
     refuse_strange,
 )
 from factorgraph_ebm.estimators.tagging_seen import Wanted, seen_of
-from factorgraph_ebm.estimators.tagging_training import Choices, Learned, Told, learn, read_loss
+from factorgraph_ebm.estimators.tagging_training import Choices, Told, learn, read_loss
+from factorgraph_ebm.formats.text import PathLike
 from factorgraph_ebm.learning.optimizers import as_optimizer
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
 from factorgraph_ebm.learning.preparing import read_seed, read_weights
@@ -41,7 +40,19 @@ from factorgraph_ebm.learning.watching import Row
 from factorgraph_ebm.losses import Loss
 
 
-class SequenceTagger(Estimator):
+class _Training(NamedTuple):
+    """What a tagger learns from."""
+
+    classes: list[Any]
+    pair_columns: I64
+    declaration: Declaration
+    sequences: Sequences
+    tags: I64
+    seen: dict[str, Bool]
+    weights: F64 | None
+
+
+class SequenceTagger(FittedTagger):
     """Tags for the tokens of sequences.
 
     Parameters
@@ -129,7 +140,7 @@ class SequenceTagger(Estimator):
         validation: tuple[Sequence[Any], Sequence[Any]] | None = None,
         patience: int | None = None,
         callbacks: Sequence[Callable[[Row], Any]] = (),
-        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint: PathLike | None = None,
         progress: bool = False,
     ) -> Self:
         """Learn from sequences of features and their tags.
@@ -156,33 +167,141 @@ class SequenceTagger(Estimator):
         -----
         An interrupt (Ctrl-C) ends the training with a ConvergenceWarning, and the best weights so far are kept.
         """
-        choices = self._choices()
-        tags = read_tags(X, y)
-        classes = classes_of([*tags, *_named(allowed)])
-        table = FeatureTable(hashing=self.hashing)
-        start, x = table.fit_transform(X)
-        pair_columns = self._pair_columns(table)
-        declaration = self._declare(classes, x.shape[1], pair_columns)
-        sequences = _split(start, x, pair_columns, read_allowed(X, allowed, classes))
-        self._refuse_nothing(sequences, classes)
-        numbers = number_tags(tags, classes)
-        wanted = Wanted(self.all_possible_states, self.all_possible_transitions, self.min_freq)
-        seen = seen_of(declaration, sequences, numbers, wanted)
-        told = Told(
-            None, patience, callbacks, checkpoint, progress,
-            None if sample_weight is None else read_weights(sample_weight, len(X)),
-        )  # fmt: skip
         if patience is not None and validation is None:
             raise MethodError("patience= waits for a better validation. Write validation=(X, y), or leave it out.")
-        if validation is not None:
-            other, right = validation
-            said = read_tags(other, right, "y of validation")
-            held = number_tags(said, classes)
-            refuse_strange(said, held, classes, "y of validation")
-            told = told._replace(validation=(_split(*table.transform(other), pair_columns, None), held))
-        learned = learn(declaration, sequences, numbers, seen, choices, told)
-        self._keep(classes, table, pair_columns, declaration, seen, learned)
+        table = FeatureTable(hashing=self.hashing)
+        training = self._read(X, y, allowed, sample_weight, table, anew=True)
+        held = None if validation is None else self._read_validation(validation, training, table)
+        told = Told(held, patience, callbacks, checkpoint, progress, training.weights)
+        self._learn(training, table, told)
         return self
+
+    def partial_fit(
+        self,
+        X: Sequence[Any],  # noqa: N803
+        y: Sequence[Any],
+        *,
+        classes: Sequence[Any] | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        allowed: Limits = None,
+    ) -> Self:
+        """One update, an epoch of sgd and its like, from the weights as they are; features that are new are added.
+
+        Parameters
+        ----------
+        classes : in the first call, all tags that there will be; None: those of y
+        X, y, sample_weight, allowed : as in `fit`
+
+        Raises
+        ------
+        EvidenceError : a tag that is not among `classes`; and as in `fit`.
+        MethodError : an optimiser that cannot go on from weights alone (bcfw, cutting_plane); and as in `fit`.
+        """
+        first = not hasattr(self, "_values")
+        table = FeatureTable(hashing=self.hashing)
+        if not first:
+            table = FeatureTable.from_state(self._table.state())
+        training = self._read(X, y, allowed, sample_weight, table, anew=first, classes=classes)
+        told = Told(weights=training.weights, updates=1)
+        if not first:
+            masks = grown(self._seen, training.declaration, False)
+            training.seen.update({name: mask | masks[name] for name, mask in training.seen.items()})
+            told = told._replace(on_from=grown(self._values, training.declaration, 0.0), earlier=self.history_)
+        self._learn(training, table, told)
+        return self
+
+    def _read(
+        self, X: Sequence[Any], y: Sequence[Any], allowed: Limits, sample_weight: Any, table: FeatureTable,  # noqa: N803
+        *, anew: bool, classes: Sequence[Any] | None = None,
+    ) -> _Training:  # fmt: skip
+        """What there is to learn from; the table learns the features."""
+        tags = read_tags(X, y)
+        weights = None if sample_weight is None else read_weights(sample_weight, len(X))
+        if weights is not None and not weights.all():
+            # What has no weight shows no features either.
+            chosen = np.flatnonzero(weights).tolist()
+            X, tags, weights = [X[i] for i in chosen], [tags[i] for i in chosen], weights[chosen]  # noqa: N806
+            allowed = None if allowed is None else [allowed[i] for i in chosen]
+        if not anew:
+            known = self.classes_
+        else:
+            known = classes_of([*tags, *_named(allowed)] if classes is None else [classes])
+        numbers = number_tags(tags, known)
+        refuse_strange(tags, numbers, known, "y")
+        start, x = (table.fit_transform if anew else table.extend_transform)(self._dicts(X))
+        pair_columns = self._pair_columns(table)
+        declaration = self._declare(known, x.shape[1], pair_columns)
+        sequences = split(start, x, pair_columns, read_allowed(X, allowed, known))
+        if not int(start[-1]):
+            raise EvidenceError("X has no token: there is nothing to learn from.")
+        if not known:
+            raise EvidenceError("y has no tag but None: there is nothing to learn from.")
+        wanted = Wanted(self.all_possible_states, self.all_possible_transitions, self.min_freq)
+        seen = seen_of(declaration, sequences, numbers, wanted)
+        return _Training(known, pair_columns, declaration, sequences, numbers, seen, weights)
+
+    def _read_validation(
+        self, validation: tuple[Sequence[Any], Sequence[Any]], training: _Training, table: FeatureTable
+    ) -> tuple[Sequences, I64]:
+        other, right = validation
+        tags = read_tags(other, right, "y of validation")
+        numbers = number_tags(tags, training.classes)
+        refuse_strange(tags, numbers, training.classes, "y of validation")
+        return split(*table.transform(self._dicts(other)), training.pair_columns, None), numbers
+
+    def _learn(self, training: _Training, table: FeatureTable, told: Told) -> None:
+        """Train, and keep what was learned; after an error all is as it was before."""
+        learned = learn(
+            training.declaration, training.sequences, training.tags, training.seen, self._choices(), told
+        )
+        self.classes_ = training.classes
+        self.objective_, self.history_, self.n_iter_ = learned.objective, learned.history, len(learned.history)
+        self._table, self._pair, self._declaration = table, training.pair_columns, training.declaration
+        self._seen, self._values = training.seen, learned.values
+
+    # Files.
+
+    def save(self, path: PathLike) -> None:
+        """Write the tagger: what it learned, and its choices; of a loss and an optimiser the names."""
+        self._refuse_unfitted()
+        parameters = {name: value for name, value in self.get_params(deep=False).items() if plain(value)}
+        if not isinstance(self.loss, str):
+            parameters["loss"] = read_loss(self.loss).name
+        kept = Kept(
+            parameters, self.classes_, self._table, self._pair, self._declaration, self._seen, self._values,
+            self.objective_, self.history_,
+        )  # fmt: skip
+        write_tagger(path, kept)
+
+    @classmethod
+    def load(cls, path: PathLike) -> Self:
+        """Read a tagger that was saved: it says what it said, bit for bit.
+
+        Raises
+        ------
+        FormatError : not such a file, or a broken one.
+
+        Examples
+        --------
+        >>> import factorgraph_ebm as fg, pathlib, tempfile
+        >>> tagger = fg.SequenceTagger().fit([[["the"], ["dog"]]], [["D", "N"]])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tagger.save(pathlib.Path(folder, "tagger.npz"))
+        ...     again = fg.SequenceTagger.load(pathlib.Path(folder, "tagger.npz"))
+        >>> again.predict([[["the"]]])
+        [['D']]
+        """
+        kept = read_tagger(path)
+        known = cls().get_params(deep=False)
+        tagger = cls(**{name: value for name, value in kept.parameters.items() if name in known})
+        tagger.classes_, tagger.objective_, tagger.history_ = kept.classes, kept.objective, kept.history
+        tagger.n_iter_ = len(kept.history)
+        tagger._table, tagger._pair, tagger._declaration = kept.table, kept.pair_columns, kept.declaration
+        tagger._seen, tagger._values = kept.seen, kept.values
+        return tagger
+
+    def _dicts(self, X: Sequence[Any]) -> Sequence[Any]:  # noqa: N803
+        return X
 
     def _choices(self) -> Choices:
         if self.order != 1:
@@ -209,158 +328,22 @@ class SequenceTagger(Estimator):
     def _declare(self, classes: Sequence[Any], n_features: int, pair_columns: I64) -> Declaration:
         rules = None
         if self.scheme is not None:
-            from factorgraph_ebm.estimators.spans import allowed
-
-            rules = Rules(*(np.asarray(mask, np.bool_) for mask in allowed(self.scheme, classes)))
+            rules = Rules(*allowed_tags(self.scheme, classes))
         return Declaration(
             len(classes), n_features - len(pair_columns), len(pair_columns), bool(self.boundaries), rules
         )
 
-    def _refuse_nothing(self, sequences: Sequences, classes: Sequence[Any]) -> None:
-        if not int(sequences.start[-1]):
-            raise EvidenceError("X has no token: there is nothing to learn from.")
-        if not classes:
-            raise EvidenceError("y has no tag but None: there is nothing to learn from.")
 
-    def _keep(
-        self, classes: list[Any], table: FeatureTable, pair_columns: I64, declaration: Declaration,
-        seen: Mapping[str, Bool], learned: Learned,
-    ) -> None:  # fmt: skip
-        self.classes_ = classes
-        self.objective_ = learned.objective
-        self.history_ = learned.history
-        self.n_iter_ = len(learned.history)
-        self._table, self._pair, self._declaration, self._seen = table, pair_columns, declaration, dict(seen)
-        self._values = learned.values
-
-    # Asking.
-
-    def predict(
-        self,
-        X: Sequence[Any],  # noqa: N803
-        *,
-        allowed: Sequence[Any] | None = None,
-        forced: Sequence[Any] | None = None,
-    ) -> list[list[Any]]:
-        """The best tags of each sequence.
-
-        Parameters
-        ----------
-        X : sequences as in `fit`; features that training never saw count nothing
-        allowed : for each sequence None, or for each token None or the tags that it may have
-        forced : for each sequence None, or for each token None or its tag
-
-        Raises
-        ------
-        EvidenceError : what is allowed or forced does not fit X, or is no tag of `classes_`.
-        InfeasibleError : all taggings of a sequence are forbidden.
-        """
-        asked = self._ask(X, allowed, forced)
-        tags = [self.classes_[i] for i in asked.best().tolist()]
-        return [tags[low:high] for low, high in _bounds(asked.sequences.start)]
-
-    def predict_n_best(
-        self,
-        X: Sequence[Any],  # noqa: N803
-        n: int,
-        *,
-        allowed: Sequence[Any] | None = None,
-        forced: Sequence[Any] | None = None,
-    ) -> list[list[tuple[list[Any], float]]]:
-        """The n best taggings of each sequence with their probabilities, best first; fewer where there are fewer."""
-        asked = self._ask(X, allowed, forced)
-        free = asked.free_energies()
-        return [
-            [([self.classes_[i] for i in tags.tolist()], float(np.exp(total - energy))) for tags, energy in results]
-            for results, total in zip(asked.k_best(n), free.tolist())
-        ]
-
-    def predict_proba(
-        self,
-        X: Sequence[Any],  # noqa: N803
-        *,
-        allowed: Sequence[Any] | None = None,
-        forced: Sequence[Any] | None = None,
-    ) -> list[F64]:
-        """The probability of each tag of `classes_` for each token: an array (tokens, K) for each sequence."""
-        asked = self._ask(X, allowed, forced)
-        marginals = asked.marginals()
-        return [marginals[low:high] for low, high in _bounds(asked.sequences.start)]
-
-    def predict_marginals(self, X: Sequence[Any], **limits: Any) -> list[list[dict[Any, float]]]:  # noqa: N803
-        """`predict_proba` as dicts, tag -> probability, one for each token, as sklearn-crfsuite gives it."""
-        return [
-            [dict(zip(self.classes_, row)) for row in table.tolist()] for table in self.predict_proba(X, **limits)
-        ]
-
-    def entropy(
-        self,
-        X: Sequence[Any],  # noqa: N803
-        *,
-        allowed: Sequence[Any] | None = None,
-        forced: Sequence[Any] | None = None,
-    ) -> F64:
-        """How unsure the tagger is of each sequence: the entropy of its taggings, nats, (n,)."""
-        return self._ask(X, allowed, forced).entropies()
-
-    def score(
-        self,
-        X: Sequence[Any],  # noqa: N803
-        y: Sequence[Any],
-        sample_weight: npt.ArrayLike | None = None,
-    ) -> float:
-        """The share of tokens whose tag is right, of those that have one; one that training never saw is wrong."""
-        tags = read_tags(X, y)
-        right = number_tags(tags, self.classes_)
-        asked = self._ask(X, None, None)
-        weight = np.ones(len(tags)) if sample_weight is None else read_weights(sample_weight, len(tags))
-        of_token = np.repeat(weight, np.diff(asked.sequences.start)) * (right != -1)
-        if not of_token.any():
-            raise EvidenceError("y has no tags to compare with.")
-        return float(np.sum(of_token * (asked.best() == right)) / np.sum(of_token))
-
-    def _ask(self, X: Sequence[Any], allowed: Any, forced: Any) -> Asked:  # noqa: N803
-        self._refuse_unfitted()
-        limits = both(read_allowed(X, allowed, self.classes_), read_forced(X, forced, self.classes_))
-        sequences = _split(*self._table.transform(X), self._pair, limits)
-        return Asked(self._declaration, self._values, sequences, self.threads)
-
-    def _refuse_unfitted(self) -> None:
-        if not hasattr(self, "_values"):
-            raise NotFittedError("this SequenceTagger is not fitted yet. Call fit(X, y) first.")
-
-    # What was learned.
-
-    @property
-    def state_features_(self) -> dict[tuple[str, Any], float]:
-        self._refuse_unfitted()
-        names = np.delete(np.array(self._table.names, object), self._pair)
-        return {
-            (names[f], self.classes_[k]): -float(self._values["state"][f, k])
-            for f, k in np.argwhere(self._seen["state"])
-        }
-
-    @property
-    def transition_features_(self) -> dict[tuple[Any, Any], float]:
-        self._refuse_unfitted()
-        return {
-            (self.classes_[a], self.classes_[b]): -float(self._values["transition"][a, b])
-            for a, b in np.argwhere(self._seen["transition"])
-        }
+def grown(arrays: Mapping[str, Any], declaration: Declaration, fill: float) -> dict[str, Any]:
+    """Arrays of parameters by name, with rows for the features that have come since."""
+    found = {}
+    for name, parameter in declaration.parameters().items():
+        larger = np.full(parameter.shape, fill, arrays[name].dtype)
+        larger[: len(arrays[name])] = arrays[name]
+        found[name] = larger
+    return found
 
 
-def _bounds(start: I64) -> zip[tuple[int, int]]:
-    return zip(start[:-1].tolist(), start[1:].tolist())
-
-
-def _named(allowed: Sequence[Any] | None) -> list[Any]:
+def _named(allowed: Limits) -> list[Any]:
     """All tags of a dictionary of tags, as sequences of tags."""
     return [tags for sets in allowed or () if sets is not None for tags in sets if tags is not None]
-
-
-def _split(start: I64, x: Any, pair_columns: I64, allowed: Bool | None) -> Sequences:
-    """Features of a tag and those of two apart."""
-    if not len(pair_columns):
-        return Sequences(start, x, None, allowed)
-    rest = np.delete(np.arange(x.shape[1]), pair_columns)
-    return Sequences(start, x[:, rest], x[:, pair_columns], allowed)

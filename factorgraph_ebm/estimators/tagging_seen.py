@@ -68,8 +68,8 @@ def _state(x: Any, tags: I64, rows: I64, of_row: Bool, k: int, wanted: Wanted) -
         possible |= (abs(x[rows]).T @ of_row.astype(np.float64)) > 0.0
     if wanted.min_freq <= 0.0 and not (len(x.data) and x.data.min() < 0.0):
         return possible
-    total: F64 = np.bincount(cell, x.data[there], n_features * k).reshape(n_features, k)
-    return possible & (total >= wanted.min_freq)
+    total: F64 = np.bincount(cell, x.data[there], n_features * k).astype(np.float64)
+    return possible & (total.reshape(n_features, k) >= wanted.min_freq)
 
 
 def _choices(sequences: Sequences, tags: I64, k: int) -> tuple[I64, Bool]:

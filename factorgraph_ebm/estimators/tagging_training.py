@@ -27,11 +27,13 @@ from factorgraph_ebm.learning.preparing import fingerprint
 from factorgraph_ebm.learning.problem_oracle import make_oracle
 from factorgraph_ebm.learning.regularizers import Penalty, bind_regularizer, l1, l2
 from factorgraph_ebm.learning.training import Settings, train
-from factorgraph_ebm.learning.watching import Row, Watch
+from factorgraph_ebm.learning.watching import WATCHED, Row, Watch
 from factorgraph_ebm.losses import Loss, as_loss, hinge
 
 WHOLE = ("lbfgs", "cutting_plane")
 "optimisers that ask for all samples at once"
+WATCHED_BLOCKS = 2
+"blocks whose gap is followed: as many sequences, about, as of other models"
 ADDITIVE = ("likelihood", "softmax_margin", "perceptron", "hinge")
 "losses whose sum over sequences is that of the sequences side by side; of hinges that with a cost"
 
@@ -134,7 +136,7 @@ def learn(
     validation = None if told.validation is None else _validator(declaration, layout, choices, *told.validation)
     how = Settings(
         updates, validation, told.patience, tuple(told.callbacks), told.checkpoint, progress=told.progress,
-        earlier=len(told.earlier),
+        earlier=len(told.earlier), watched=WATCHED_BLOCKS if whole else WATCHED,
     )  # fmt: skip
     if told.checkpoint is not None:
         how = how._replace(
@@ -160,15 +162,16 @@ def _penalties(choices: Choices, scale: float = 1.0) -> list[Penalty] | None:
 
 
 def _scaled(row: Row, factor: float) -> Row:
-    scaled = ("loss", "objective", "gradient_norm", "bound", "duality_gap", "validation")
+    scaled = ("loss", "objective", "gradient_norm", "bound", "duality_gap")
     return {name: value * factor if name in scaled else value for name, value in row.items()}
 
 
 def _validator(
     declaration: Declared, layout: Layout, choices: Choices, sequences: Sequences, tags: I64
 ) -> Callable[[F64], float]:
+    """The sum of losses of other sequences."""
     data = samples_of(declaration, sequences, tags, singles(sequences))
     inference = Inference(threads=choices.threads)
     problem: Problem = make_problem(data, layout, choices.loss, inference, np.ones(len(data.graphs)))
     oracle = make_oracle(problem, layout.start, 0)
-    return lambda w: objective(oracle, UNREGULARIZED, w).loss
+    return lambda w: objective(oracle, UNREGULARIZED, w).loss * len(data.graphs)

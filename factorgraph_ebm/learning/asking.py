@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from factorgraph_ebm.arrays import F64, Bool, Numbers
+from factorgraph_ebm.arrays import F64, I64, Bool, Numbers
 from factorgraph_ebm.inference import choose
 from factorgraph_ebm.inference.method import Status
 from factorgraph_ebm.inference.solving import Solved, solve_free
@@ -46,6 +46,8 @@ class Term(NamedTuple):
     unreliable: Bool | None = None
     """(n,) samples in which inference failed though it came to rest: it missed the right answer, which is better than
     the best one that it found, or slopes are known badly, which is found out when `accumulate` runs"""
+    states: I64 | None = None
+    "(V,) the assignment whose energy `value` is, where it is that of one: so that the slopes of samples can be told apart"
 
 
 class Asking:

@@ -60,6 +60,8 @@ class Batch:
         unknown = self.compiled.variable_sample[self.target < 0]
         self.latent: Bool = np.bincount(unknown, minlength=n) > 0
         self.judged: Bool = np.bincount(self.owner, minlength=n) > 0
+        self._cost: tuple[Any, F64] | None = None
+        "that was asked for last, and what it comes to"
 
     @property
     def n(self) -> int:
@@ -94,6 +96,11 @@ class Batch:
         """Add a gradient with respect to the numbers, which is used up, to those of the parameters."""
         self.sources.pull(self._values(values), self.states, gradient, into, threads)
 
+    def pull_one(self, sample: int, values: Mapping[str, F64], gradient: Numbers, into: Mapping[str, F64]) -> None:
+        """`pull` where the gradient is of one sample alone, by its number in the batch."""
+        reals = self.reals[sample]
+        self.sources.pull_one(sample, {**values, **reals} if reals else values, self.states, gradient, into)
+
     def _values(self, values: Mapping[str, F64]) -> list[Mapping[str, F64]]:
         if not self._any_reals:
             return [values] * self.n
@@ -106,6 +113,11 @@ class Batch:
 
     def cost(self, cost: Any) -> F64:
         """What it costs to say each state of each variable, (unary_size,), 0 where there is no right answer."""
+        if self._cost is None or self._cost[0] is not cost:
+            self._cost = cost, self._cost_of(cost)
+        return self._cost[1]
+
+    def _cost_of(self, cost: Any) -> F64:
         found = np.zeros(self.compiled.unary_size)
         start = self.compiled.variable_start.astype(np.int64)
         k = start[self.labelled + 1] - start[self.labelled]

@@ -266,4 +266,4 @@ def _point(asking: Asking, numbers: Numbers, chosen: Chosen) -> Term:
         there = np.where(chosen.energy < np.inf, slope, 0.0)
         add_assignment(union, numbers, chosen.states, there, out, chosen.energy)
 
-    return Term(chosen.energy, accumulate, chosen.status, asking.batch, chosen.missed)
+    return Term(chosen.energy, accumulate, chosen.status, asking.batch, chosen.missed, chosen.states)

@@ -151,8 +151,9 @@ class Gap:
     wrong answers are then those that differ from the right one in one variable.
     """
 
-    def __init__(self, problem: Problem, *, exact: bool) -> None:
+    def __init__(self, problem: Problem, *, exact: bool, watched: int = WATCHED) -> None:
         self.problem = problem
+        self.watched = watched
         self.nearby = not exact and not any(query.kind in ("best", "wrong") for query in problem.loss.queries)
         self.batch: Batch | None = None
         self.first_spread = 0.0
@@ -170,7 +171,7 @@ class Gap:
         problem = self.problem
         if self.batch is None:
             n = len(problem.data.graphs)
-            self.batch = Batch(problem.data, np.unique(np.linspace(0, n - 1, min(n, WATCHED)).astype(np.int64)))
+            self.batch = Batch(problem.data, np.unique(np.linspace(0, n - 1, min(n, self.watched)).astype(np.int64)))
         how = problem.inference._replace(latent_beta=math.inf)
         try:
             asking = Asking(self.batch, problem.layout.values(w), how)

@@ -13,7 +13,7 @@ last compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.formats.text import bytes_in_words
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
-from factorgraph_ebm.learning.oracle import Oracle, Plane, Regularizer, objective, report_of
+from factorgraph_ebm.learning.oracle import Oracle, Plane, Regularizer, minibatches, objective, report_of
 
 _ENTRY = 16
 "bytes of an element of a stored plane: its place and its value"
@@ -54,7 +54,7 @@ class BcfwState(NamedTuple):
     finished: bool
 
 
-def bcfw(gap_tolerance: float = 1e-3, check_every: int = 5, memory: int = 2**30) -> Optimizer:
+def bcfw(gap_tolerance: float = 1e-3, check_every: int = 5, memory: int = 2**30, batch_size: int = 32) -> Optimizer:
     """Dual steps, one sample at a time, for maxima of affine functions with l2; needs no learning rate.
 
     It begins at w = 0, where the mixture of no plane is, whatever the initial parameters.
@@ -107,12 +107,9 @@ def bcfw(gap_tolerance: float = 1e-3, check_every: int = 5, memory: int = 2**30)
         took = np.zeros(2)
         share = oracle.weights / max(1, oracle.n_samples)
         room, total, open_gap, met = memory - _ENTRY * ends[-1], 0.0, 0.0, 0
-        for i in oracle.order(state.epoch).tolist():
+        for i, plane in _planes(oracle, state.epoch, w, share, batch_size):
             met += 1
             c = float(share[i])
-            if c == 0.0:
-                continue
-            plane = oracle.plane(w, i)
             support, new, old = _common(plane, *mixtures[i])
             room -= _ENTRY * (len(support) - len(mixtures[i][0]))
             if room < 0:
@@ -123,7 +120,7 @@ def bcfw(gap_tolerance: float = 1e-3, check_every: int = 5, memory: int = 2**30)
                 )
             mixtures[i] = support, old
             steps += 1
-            _mix(support, new, old, inverse, c, plane.loss - offsets[i], 0.5 * steps * (steps - 1), w, late, took)
+            _mix(support, new, old, inverse, c, plane.offset - offsets[i], 0.5 * steps * (steps - 1), w, late, took)
             part, rise = took.tolist()
             offsets[i] += part * (plane.offset - offsets[i])
             total += c * plane.loss
@@ -167,6 +164,14 @@ def bcfw(gap_tolerance: float = 1e-3, check_every: int = 5, memory: int = 2**30)
     )
 
 
+def _planes(oracle: Oracle, epoch: int, w: F64, share: F64, size: int) -> Iterator[tuple[int, Plane]]:
+    """The planes of all samples with a share, each of w as it is when its minibatch begins."""
+    for batch in minibatches(oracle, epoch, size):
+        counted = batch[share[batch] != 0.0]
+        if len(counted):
+            yield from zip(counted.tolist(), oracle.planes(w, counted))
+
+
 def _strengths(regularizer: Regularizer) -> F64:
     if regularizer.l2 is None or not (regularizer.l2 > 0.0).all():
         raise MethodError("bcfw divides by the strength of l2: write regularizer=l2(strength) over all parameters.")
@@ -178,14 +183,14 @@ def _strengths(regularizer: Regularizer) -> F64:
 def _mix(support, new, old, inverse, c, ahead, lateness, w, late, took):  # type: ignore[no-untyped-def]
     """Mix a plane into the mixture `old` of its sample, and move w along.
 
-    `ahead` is loss - offset of the mixture. Writes the share of the new plane, and by how much the loss exceeds the
-    mixture, to `took`.
+    `ahead` is the offset of the plane less that of the mixture. Writes the share of the new plane, and by how much this
+    exceeds the mixture at w, to `took`.
     """
     rise, steepness = ahead, 0.0
     for k in range(np.uint64(len(support))):
         j = np.uint64(support[k])
         step = new[k] - old[k]
-        rise -= old[k] * w[j]
+        rise += step * w[j]
         steepness += step * step * inverse[j]
     part = 0.0
     if rise > 0.0:
