@@ -92,8 +92,7 @@ def seen_of_segments(
     follows = segmented.sequence[1:] == segmented.sequence[:-1]
     np.add.at(counts, (label[:-1][follows], label[1:][follows]), 1.0)
     possible = np.ones((k, k), np.bool_) if wanted.all_possible_transitions else counts > 0.0
-    if len(sequences.pairs()):
-        shown["transition"] = possible & (counts >= wanted.min_freq)
+    shown["transition"] = possible & (counts >= wanted.min_freq)
     return shown
 
 

@@ -184,10 +184,7 @@ class SegmentTagger(Estimator):
         )  # fmt: skip
         numbers = states.encode(right.start, right.stop, right.label)
         learned = learn(fitted.declaration(), sequences, numbers, seen, choices, told)
-        # Where no sequence has two tokens, none shows a transition.
-        values = {"transition": np.zeros((len(labels), len(labels))), **learned.values}
-        seen.setdefault("transition", np.zeros((len(labels), len(labels)), np.bool_))
-        self._keep(fitted._replace(values=values, seen=seen))
+        self._keep(fitted._replace(values=learned.values, seen=seen))
         self.objective_ = learned.objective
         self.history_ = learned.history
         self.n_iter_ = len(learned.history)

@@ -92,15 +92,19 @@ class Declaration(NamedTuple):
     boundaries: bool = False
     "first and last tokens have terms of their own"
     rules: Rules | None = None
+    order: int = 1
+    "2: weights of three tags as well, in the graphs of `second_order`"
 
     def parameters(self) -> dict[str, Parameter]:
-        """By name: state (F, K), transition (K, K), and those of the terms that are there."""
+        """By name: state (F, K), transition (K, K), and those of the terms that are there; second (K, K, K) last."""
         k = self.n_tags
         shapes: dict[str, tuple[int, ...]] = {"state": (self.n_features, k), "transition": (k, k)}
         if self.n_pair_features:
             shapes["pair"] = (self.n_pair_features, k, k)
         if self.boundaries:
             shapes |= {"start": (k,), "end": (k,)}
+        if self.order == 2:
+            shapes["second"] = (k, k, k)
         return {name: Parameter(name, shape=shape) for name, shape in shapes.items()}
 
     def graph(self, sequences: Sequences) -> FactorGraph:
