@@ -51,7 +51,7 @@ class Segmenter(Estimator):
     unary : energies of nodes by themselves. "linear": weights of their features, learned together with the pairs;
         "logistic": those of a logistic regression that is fitted first; any classifier of scikit-learn with
         `predict_proba`, fitted first; "energies": given, (H, W, K) in nats. All but the first are scaled by a number
-        that is learned
+        that is learned, and a number for each label is added
     pairwise : energies of neighbours. "potts": a number for differing; "contrast": one that is less where colours
         differ; "tables": a table of the two labels for each direction; "features": a table that is linear in
         `edge_features`, or in the features of both ends; None: there are none
@@ -69,7 +69,8 @@ class Segmenter(Estimator):
         `pairwise` is "potts" or "contrast", and belief propagation elsewhere; to predict, what is exact, cuts and moves
         by cuts where neighbours attract, and belief propagation elsewhere
     regularizer : strength of `l2` on all weights but the scale, in nats for each pixel; or a regulariser
-    optimizer, max_iterations : as `optimizer` and `epochs` of `EnergyModel`
+    optimizer, max_iterations : as `optimizer` and `epochs` of `EnergyModel`; by default lbfgs, also for the hinge, whose
+        kinks it does not mind where pixels are many
     ignore : what stands for no label in label maps
     classes : all labels, where some may be missing from training
     random_state : seed of the order of pictures
@@ -236,8 +237,8 @@ class Segmenter(Estimator):
             learned = [name for name in self._energies(sample).parameters if name != "scale"]
             regularizer = l2(float(regularizer), only=tuple(learned)) if learned and regularizer > 0.0 else None
         return EnergyModel(
-            self._energies, loss=loss_of(self.loss, cost), optimizer=self.optimizer, regularizer=regularizer,
-            inference=self._learning_method()[0],
+            self._energies, loss=loss_of(self.loss, cost), regularizer=regularizer,
+            optimizer="lbfgs" if self.optimizer is None else self.optimizer, inference=self._learning_method()[0],
         )  # fmt: skip
 
     # Asking.
