@@ -31,10 +31,10 @@ from typing import Any
 import learning
 import numpy as np
 import timing
-from factorgraph_ebm.estimators.templates import CHUNKING
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.estimators.spans import span_scores
+from factorgraph_ebm.estimators.templates import CHUNKING, Template
 from factorgraph_ebm.formats.conll import read_conll
 from factorgraph_ebm.formats.conllu import read_conllu
 
@@ -68,7 +68,7 @@ def chunks(folder: pathlib.Path, quick: bool) -> tuple[Any, ...]:
     parts: list[Any] = []
     for name in ("train", "test"):
         sentences = read_conll(folder / "conll2000" / f"{name}.txt.gz")[: 40 if quick else None]
-        parts += [[CHUNKING(sentence) for sentence in sentences], [[row[2] for row in rows] for rows in sentences]]
+        parts += [Template.parse(CHUNKING).features(sentences), [[row[2] for row in rows] for rows in sentences]]
     return tuple(parts)
 
 

@@ -1,4 +1,4 @@
-"""Label maps of least energy, and with a price for each label that is used at all.
+"""Label maps of least energy, with a price for each label that is used at all.
 
     E(y) + sum over labels k that y uses of h_k
 
@@ -18,37 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64
-from factorgraph_ebm.errors import EvidenceError, MethodError
+from factorgraph_ebm.errors import EvidenceError
+from factorgraph_ebm.estimators.picture_answers import best_map
 from factorgraph_ebm.factors import Table
 from factorgraph_ebm.graph import FactorGraph
-from factorgraph_ebm.questions.minimize import minimize
-from factorgraph_ebm.questions.plan import plan
 
 FEW = 4
 "labels whose sets are all tried"
-MOVES: Mapping[str, Any] = {"method": "expansion or auto"}
-
-
-def best_map(
-    graph: FactorGraph, parameters: Mapping[str, Any], known: I64, how: Mapping[str, Any]
-) -> tuple[I64, float]:
-    """The label map of least energy that keeps what is known (-1: nothing), and that energy.
-
-    Parameters
-    ----------
-    how : options of `minimize`. "expansion or auto": moves by cuts, where `auto` would not be exact and they can do it
-    """
-    asked: dict[str, Any] = {"given": {"y": known}, "parameters": {name: parameters[name] for name in graph.parameters}}
-    if how == MOVES:
-        how = {"method": "auto"}
-        if plan(graph, "minimize", **asked).method == "bp":
-            try:
-                best = minimize(graph, method="expansion", **asked)
-                return np.asarray(best["y"]), float(best.energy)
-            except MethodError:  # neighbours repel, or are no metric
-                pass
-    best = minimize(graph, **asked, **how)
-    return np.asarray(best["y"]), float(best.energy)
 
 
 def with_label_costs(

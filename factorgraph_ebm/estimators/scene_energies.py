@@ -3,7 +3,7 @@
     E(y) = sum_i U_i(y_i) + sum_(i, j) V_ij(y_i, y_j)
 
     unary    U_i(k) = w_k . f_i                             learned on features
-             U_i(k) = s u_i(k),  s >= 0                     energies that are given, or -log p of a classifier
+             U_i(k) = s u_i(k) + b_k,  s >= 0               energies that are given, or -log p of a classifier
     potts    V_ij = a / l [y_i != y_j]                      l: length of the pair, 1 or sqrt(2)
     contrast V_ij = (a + b exp(-|I_i - I_j|^2 / 2 s^2)) / l [y_i != y_j],    s^2: mean of |I_i - I_j|^2
     tables   V_ij = T_d[y_i, y_j]                           one for each direction d; symmetric in a graph
@@ -46,6 +46,8 @@ class Energies:
         """The graph of a sample, with an output `y` of the shape of its nodes."""
         y = output("y", shape=sample["shape"], n_states=self.n_labels)
         factors: list[Any] = [Table([y], energies=self._unary(sample["unary"]), name="unary")]
+        if self.unary == "energies":
+            factors.append(Table([y], energies=Parameter("bias", shape=self.n_labels), name="bias"))
         for name, views, numbers in sample["pairs"]:
             factors.append(self._pair(name, [y[views[0]], y[views[1]]], numbers))
         return FactorGraph(factors)

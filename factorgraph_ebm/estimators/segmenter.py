@@ -20,7 +20,7 @@ from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import EvidenceError, MethodError, ParameterError, did_you_mean
 from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError
 from factorgraph_ebm.estimators.interactive import Interactive
-from factorgraph_ebm.estimators.label_costs import MOVES, with_label_costs
+from factorgraph_ebm.estimators.label_costs import with_label_costs
 from factorgraph_ebm.estimators.node_energies import (
     classifier_energies,
     fit_classifier,
@@ -29,11 +29,13 @@ from factorgraph_ebm.estimators.node_energies import (
     unseen_energies,
 )
 from factorgraph_ebm.estimators.node_features import Features, Scaling, features_of
+from factorgraph_ebm.estimators.picture_answers import label_shares
 from factorgraph_ebm.estimators.scene_energies import PAIRWISE, Energies, sample_of
 from factorgraph_ebm.estimators.scenes import Scene, is_ignored, numbered, read_labels, read_scenes, restricted
 from factorgraph_ebm.estimators.segmentation_losses import costs_of_mistakes, loss_of
 from factorgraph_ebm.estimators.segmentation_scores import confusion_counts, score_of
 from factorgraph_ebm.estimators.segmenter_file import read_segmenter, write_segmenter
+from factorgraph_ebm.learning.optimizers import sgd
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
 from factorgraph_ebm.learning.regularizers import Penalty, l2
 from factorgraph_ebm.losses.loss import Loss
@@ -51,7 +53,7 @@ class Segmenter(Estimator):
     unary : energies of nodes by themselves. "linear": weights of their features, learned together with the pairs;
         "logistic": those of a logistic regression that is fitted first; any classifier of scikit-learn with
         `predict_proba`, fitted first; "energies": given, (H, W, K) in nats. All but the first are scaled by a number
-        that is learned
+        that is learned, and a number for each label is added
     pairwise : energies of neighbours. "potts": a number for differing; "contrast": one that is less where colours
         differ; "tables": a table of the two labels for each direction; "features": a table that is linear in
         `edge_features`, or in the features of both ends; None: there are none
@@ -69,7 +71,8 @@ class Segmenter(Estimator):
         `pairwise` is "potts" or "contrast", and belief propagation elsewhere; to predict, what is exact, cuts and moves
         by cuts where neighbours attract, and belief propagation elsewhere
     regularizer : strength of `l2` on all weights but the scale, in nats for each pixel; or a regulariser
-    optimizer, max_iterations : as `optimizer` and `epochs` of `EnergyModel`
+    optimizer, max_iterations : as `optimizer` and `epochs` of `EnergyModel`; by default lbfgs, and for
+        losses with kinks (hinge, perceptron) sgd(1.0, batch_size=1, average=True)
     ignore : what stands for no label in label maps
     classes : all labels, where some may be missing from training
     random_state : seed of the order of pictures
@@ -235,10 +238,16 @@ class Segmenter(Estimator):
         if isinstance(regularizer, (int, float)):
             learned = [name for name in self._energies(sample).parameters if name != "scale"]
             regularizer = l2(float(regularizer), only=tuple(learned)) if learned and regularizer > 0.0 else None
+        loss = loss_of(self.loss, cost)
         return EnergyModel(
-            self._energies, loss=loss_of(self.loss, cost), optimizer=self.optimizer, regularizer=regularizer,
-            inference=self._learning_method()[0],
+            self._energies, loss=loss, regularizer=regularizer,
+            optimizer=self._chosen_optimizer(loss), inference=self._learning_method()[0],
         )  # fmt: skip
+
+    def _chosen_optimizer(self, loss: Loss) -> str | Optimizer:
+        if self.optimizer is not None:
+            return self.optimizer
+        return "lbfgs" if loss.smooth else sgd(1.0, batch_size=1, average=True)
 
     # Asking.
 
@@ -269,13 +278,12 @@ class Segmenter(Estimator):
         if self.label_cost is not None:
             raise MethodError("predict_proba sums over label maps without label_cost=. Set label_cost=None to ask it.")
         scenes, samples, given, single = self._asked(X, scribbles)
-        how: Mapping[str, Any] = {"method": "auto"}
+        how: Mapping[str, Any] = {}
         if isinstance(self.inference, Mapping) and self.inference.get("method") not in ("icm", *CUTS):
             how = self.inference
         found = []
         for sample, known in zip(samples, given):
-            belief = self.model_.distribution({**sample, "y": known}, **how)
-            found.append(np.asarray(belief["y"]))
+            found.append(label_shares(self.model_.graph(sample), self.model_.parameters, known, how))
         return found[0] if single else found
 
     def score(self, X: Any, y: Any, *, metric: str = "accuracy") -> float:  # noqa: N803 - scikit-learn's name
@@ -307,10 +315,9 @@ class Segmenter(Estimator):
         return scenes, samples, [g.reshape(s.shape) for g, s in zip(given, scenes)], single
 
     def _predicting_method(self) -> Mapping[str, Any]:
-        if self.inference != "auto":
-            return {"method": self.inference} if isinstance(self.inference, str) else self.inference
-        # A cut is what `auto` tries for two labels; moves by cuts are for more, and refuse where they cannot.
-        return {"method": "auto"} if len(self.classes_) <= 2 or self.pairwise is None else MOVES
+        if self.inference == "auto":
+            return {}
+        return {"method": self.inference} if isinstance(self.inference, str) else self.inference
 
     # Without learning, and files.
 

@@ -1,6 +1,6 @@
 """Sum-product in one form of messages: probabilities and log Z of the chunks that it serves.
 
-    log Z = -(free energy of beliefs),   NaN in samples where the form lost digits, which are then another form's
+log Z = -(free energy of beliefs),   NaN in samples where the form lost digits, which are then another form's
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Two ways to an exact answer by width, what each costs, and which is the cheaper under the numbers there are.
 
-    whole tables       known from the structure alone: exponential in the width, linear in the number of variables
-    what is not +inf   known once it was counted, for which these rows are made (`forbidden`)
+whole tables       known from the structure alone: exponential in the width, linear in the number of variables
+what is not +inf   known once it was counted, for which these rows are made (`forbidden`)
 """
 
 from __future__ import annotations

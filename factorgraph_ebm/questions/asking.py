@@ -112,9 +112,7 @@ def _pair(graph: Graphs, given: Evidence, what: str) -> tuple[list[FactorGraph],
     return graphs, dicts, many_graphs or many_dicts
 
 
-def _parameter_values(
-    graphs: Sequence[FactorGraph], parameters: Parameters, partial: bool
-) -> list[dict[str, F64]]:
+def _parameter_values(graphs: Sequence[FactorGraph], parameters: Parameters, partial: bool) -> list[dict[str, F64]]:
     given = {} if parameters is None else parameters
     if not isinstance(given, Mapping):
         raise ParameterError(f"parameters= is a dict of name and array, not {type(given).__name__}.")

@@ -1,6 +1,6 @@
 """What stochastic gradient methods share: an epoch of steps over minibatches.
 
-    g = (1/|B|) sum over s in batch B of weight_s dL_s/dw + dR/dw         its expectation is the objective's gradient
+    g = (batches / P) sum over s in batch B of weight_s dL_s/dw + dR/dw     its mean over batches is the gradient
     w <- clip(prox(w - step * direction(g)))                              one step, or one for each entry
 
 The regulariser's rest (l1, groups) goes by its prox with the very step of the gradient, so that the fixed points are
@@ -107,10 +107,11 @@ def minibatch_optimizer(
         seen, total = 0, 0.0
         gradient, rate = np.zeros(len(w)), learning_rate
         bounded = bool(np.isfinite(oracle.lower).any() or np.isfinite(oracle.upper).any())
-        for batch in minibatches(oracle, state.epoch, batch_size):
+        batches = minibatches(oracle, state.epoch, batch_size)
+        for batch in batches:
             evaluation = oracle.evaluate(w, batch)
             total += total_loss(oracle, evaluation.losses, batch)
-            gradient = evaluation.gradient / len(batch)
+            gradient = evaluation.gradient * (len(batches) / oracle.n_samples)
             if regularizer.gradient is not None:
                 gradient += regularizer.gradient(w)
             steps += 1
