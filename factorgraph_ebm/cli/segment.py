@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import factorgraph_ebm as fg
 from factorgraph_ebm.cli.picturing import (
     FORMATS,
     add_output,
@@ -72,10 +73,8 @@ def _by_strokes(parsed: argparse.Namespace, picture: Any) -> int:
             raise FormatError(f"{name} cannot be given with --scribbles. Leave it out.")
     began = time.perf_counter()
     try:
-        from factorgraph_ebm.estimators.interactive import Interactive
-
         weight = STRENGTH if parsed.weight is None else parsed.weight
-        cut = Interactive(picture, scribbles=known, strength=weight, rounds=ROUNDS)
+        cut = fg.Segmenter.interactive(picture, scribbles=known, strength=weight, rounds=ROUNDS)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "sklearn":
             raise
