@@ -61,8 +61,9 @@ def best(problem: Problem, **options: Any) -> Answer:
         chunks = np.flatnonzero(forest).tolist()
         Forests(passing, chunks).states(state)
         progress.solve(chunks)
-        infeasible[compiled.variable_sample[(state == -1) & np.isin(variable_chunks(compiled), chunks)]] = True
-        np.copyto(state, 0, where=(state == -1) & np.isin(variable_chunks(compiled), chunks))
+        lost_states = state == -1 if forest.all() else (state == -1) & np.isin(variable_chunks(compiled), chunks)
+        infeasible[compiled.variable_sample[lost_states]] = True
+        state[lost_states] = 0
     if quick.any():
         fast = started(problem, Differences, minimize=True)
         chunks = np.flatnonzero(quick).tolist()

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from factorgraph_ebm.arrays import F64, Bool, Numbers
+from factorgraph_ebm.arrays import F64, I64, Bool, Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.inference import Choice, FactorRefused, choose
 from factorgraph_ebm.inference.method import Status
@@ -48,6 +48,8 @@ class Term(NamedTuple):
     unreliable: Bool | None = None
     """(n,) samples in which inference failed though it came to rest: it missed the right answer, which is better than
     the best one that it found, or slopes are known badly, which is found out when `accumulate` runs"""
+    states: I64 | None = None
+    "(V,) the assignment whose energy `value` is, where it is that of one: slopes of samples can then be told apart"
 
 
 class Asking:
@@ -96,8 +98,8 @@ class Asking:
         choice: Choice = self.once(("auto", minimize, id(union)), lambda: choose(union, minimize, self.how.options))
         return choice
 
-    def solve_best(self, numbers: Numbers, *, messages: bool = False) -> Solved:
-        """The best assignments of the batch under such numbers, which may differ from `numbers` in unary energies.
+    def solve_best(self, numbers: Numbers, *, messages: bool = False, batch: Batch | None = None) -> Solved:
+        """The best assignments of the batch, or of another of the same samples, under such numbers.
 
         "auto" tries cuts where the structure is one of them, as `minimize` does, unless `messages`: unless more is read
         off the answer than an assignment.
@@ -106,17 +108,18 @@ class Asking:
         ------
         MethodError : the method refuses a factor, which is named as it was declared.
         """
-        whole, first = self.batch.whole, None
+        batch, first = self.batch if batch is None else batch, None
         if self.how.method == "auto" and not messages:
-            first = self._chosen(self.batch.union, True).first
-        if first is not None and "repels" not in self._kept:
+            first = self._chosen(batch.union, True).first
+        repels = ("repels", id(batch))
+        if first is not None and repels not in self._kept:
             with contextlib.suppress(FactorRefused):
-                return solve_best(whole, numbers, method=first.name, threads=self.how.threads)
-            self._kept["repels"] = True
+                return solve_best(batch.whole, numbers, method=first.name, threads=self.how.threads)
+            self._kept[repels] = True
         try:
-            return solve_best(whole, numbers, **self.settings(minimize=True))
+            return solve_best(batch.whole, numbers, **self.settings(minimize=True, batch=batch))
         except FactorRefused as refused:
-            raise refused.named(self.batch.factor_of_engine(refused.factor)) from None
+            raise refused.named(batch.factor_of_engine(refused.factor)) from None
 
     def solve_all(self, query: Query) -> Solved:
         """The free energy over all that is not given, at beta; with a cost, of energies less that."""

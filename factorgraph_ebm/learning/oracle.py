@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,8 +55,8 @@ class Oracle(NamedTuple):
     "(n_free,)"
     evaluate: Callable[[F64, I64 | None], Evaluation]
     "(w, numbers of samples, None: all)"
-    plane: Callable[[F64, int], Plane]
-    "(w, number of a sample)"
+    planes: Callable[[F64, I64], Sequence[Plane]]
+    "(w, numbers of samples): the plane of each; of many at once they cost little more than an evaluation"
     order: Callable[[int], I64]
     "epoch -> an order of all samples, the same whenever it is asked: no state of a generator needs saving"
     complete: Callable[[F64], Oracle] | None = None
@@ -126,6 +126,30 @@ def objective(oracle: Oracle, regularizer: Regularizer, w: F64) -> Objective:
     return Objective(loss + regularizer.value(w), gradient, loss)
 
 
+def minibatches(oracle: Oracle, epoch: int, size: int) -> list[I64]:
+    """All samples in parts of `size` or a little less, as equal as can be, in an order of this epoch.
+
+    Which samples are together never changes, so what is prepared for a part serves every epoch: parts are ranges of
+    `oracle.order(0)`, and come as their first samples do in `oracle.order(epoch)`.
+
+    Examples
+    --------
+    >>> oracle = from_slopes(lambda w, samples: (w, w[:, None]), [0.0], n_samples=5)
+    >>> [part.tolist() for part in minibatches(oracle, 0, 2)], [part.tolist() for part in minibatches(oracle, 1, 2)]
+    ([[2, 4], [3, 0], [1]], [[1], [2, 4], [3, 0]])
+    """
+    if size == 1:
+        return list(oracle.order(epoch)[:, None])
+    together = oracle.order(0)
+    parts = np.array_split(together, -(-len(together) // size)) if len(together) else []
+    if epoch == 0:
+        return parts
+    place = np.empty(len(together), np.int64)
+    place[together] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    first = np.unique(place[oracle.order(epoch)], return_index=True)[1]
+    return [parts[k] for k in np.argsort(first).tolist()]
+
+
 def shuffled(n_samples: int, seed: int) -> Callable[[int], I64]:
     """An `Oracle.order`: a random order for each epoch, which depends on nothing but the seed and the epoch."""
     return lambda epoch: np.random.default_rng([seed, epoch]).permutation(n_samples).astype(np.int64)
@@ -157,7 +181,7 @@ def from_slopes(
     ...     distance = w - np.array([[1.0], [3.0]])[samples]
     ...     return distance[:, 0] ** 2, 2.0 * distance
     >>> oracle = from_slopes(squares, [0.0], n_samples=2)
-    >>> oracle.plane(np.array([0.0]), 1)
+    >>> oracle.planes(np.array([0.0]), np.array([1]))[0]
     Plane(loss=9.0, support=array([0]), values=array([-6.]), offset=9.0)
     """
     w0 = np.array(start, np.float64)
@@ -170,9 +194,11 @@ def from_slopes(
         losses, slopes = losses_and_slopes(w, asked)
         return Evaluation(losses, np.einsum("s,sj->j", of_sample[asked], slopes))
 
-    def plane(w: F64, sample: int) -> Plane:
-        losses, slopes = losses_and_slopes(w, everyone[sample : sample + 1])
-        return Plane(float(losses[0]), support, slopes[0], float(losses[0] - np.einsum("j,j->", slopes[0], w)))
+    def planes(w: F64, samples: I64) -> list[Plane]:
+        return [
+            Plane(float(loss), support, slope, float(loss - np.einsum("j,j->", slope, w)))
+            for loss, slope in zip(*losses_and_slopes(w, samples))
+        ]
 
     return Oracle(
         n_samples=n_samples,
@@ -181,7 +207,7 @@ def from_slopes(
         lower=np.broadcast_to(np.asarray(lower, np.float64), w0.shape),
         upper=np.broadcast_to(np.asarray(upper, np.float64), w0.shape),
         evaluate=evaluate,
-        plane=plane,
+        planes=planes,
         order=shuffled(n_samples, seed),
         traits=frozenset(traits),
     )

@@ -45,9 +45,20 @@ def target(asking: Asking, query: Query) -> Term:
     beta = how.latent_beta if query.beta is None else how.beta if query.beta == "model" else query.beta
     if not batch.latent.any() or beta == math.inf:
         return _point(asking, asking.numbers, right_states(asking))
-    held = clamp(batch.union, asking.numbers, batch.target)
-    solved = solve_free(batch.whole, held, beta=beta, **asking.settings(minimize=False))
-    return Term(solved.energy, solved.accumulate, solved.status, batch)
+    return _summed(asking, batch.target, beta)
+
+
+def _summed(asking: Asking, said: I64, beta: float) -> Term:
+    """The free energy of what is latent, given the answers `said` (V,), -1 where latent."""
+    batch = asking.batch
+    if batch.compiled.sample_forest.all():
+        held = clamp(batch.union, asking.numbers, said)
+        solved = solve_free(batch.whole, held, beta=beta, **asking.settings(minimize=False))
+        return Term(solved.energy, solved.accumulate, solved.status, batch)
+    given = batch.answered(said)
+    numbers, settings = given.bind(asking.values, asking.how.threads), asking.settings(minimize=False, batch=given)
+    solved = solve_free(given.whole, numbers, beta=beta, **settings)
+    return Term(solved.energy, solved.accumulate, solved.status, given)
 
 
 def right_states(asking: Asking) -> Chosen:
@@ -58,9 +69,14 @@ def right_states(asking: Asking) -> Chosen:
         if not batch.latent.any():
             energy = assignment_energies(batch.union, asking.numbers, batch.target)
             return Chosen(energy, batch.target, (Status.OPTIMAL,) * batch.n)
-        held = clamp(batch.union, asking.numbers, batch.target)
-        found = asking.solve_best(held)
-        return Chosen(found.energy, _states(found.answer), found.status)
+        if batch.compiled.sample_exact.all():
+            found = asking.solve_best(clamp(batch.union, asking.numbers, batch.target))
+            return Chosen(found.energy, _states(found.answer), found.status)
+        given = batch.answered(batch.target)
+        found = asking.solve_best(given.bind(asking.values, asking.how.threads), batch=given)
+        states = batch.with_latents(given, _states(found.answer))
+        energy = assignment_energies(batch.union, asking.numbers, states)
+        return Chosen(np.where(found.energy < np.inf, energy, np.inf), states, found.status)
 
     chosen: Chosen = asking.once("right", find)
     return chosen
@@ -143,10 +159,7 @@ def sample(asking: Asking, query: Query) -> Term:
     begin = right_states(asking).states
     drawn = gibbs_sweeps(batch.union, asking.numbers, begin, how.beta, query.sweeps, key, threads=how.threads)
     if how.latent_beta < math.inf and batch.latent.any():
-        said = np.where(batch.target >= 0, drawn, -1)
-        held = clamp(batch.union, asking.numbers, said)
-        solved = solve_free(batch.whole, held, beta=how.latent_beta, **asking.settings(minimize=False))
-        return Term(solved.energy, solved.accumulate, solved.status, batch)
+        return _summed(asking, np.where(batch.target >= 0, drawn, -1), how.latent_beta)
     energy = assignment_energies(batch.union, asking.numbers, drawn)
     return _point(asking, asking.numbers, Chosen(energy, drawn, (Status.CONVERGED,) * batch.n))
 
@@ -264,4 +277,4 @@ def _point(asking: Asking, numbers: Numbers, chosen: Chosen) -> Term:
         there = np.where(chosen.energy < np.inf, slope, 0.0)
         add_assignment(union, numbers, chosen.states, there, out, chosen.energy)
 
-    return Term(chosen.energy, accumulate, chosen.status, asking.batch, chosen.missed)
+    return Term(chosen.energy, accumulate, chosen.status, asking.batch, chosen.missed, chosen.states)

@@ -22,7 +22,7 @@ from factorgraph_ebm.learning.checkpoints import read_checkpoint, write_checkpoi
 from factorgraph_ebm.learning.evaluate import Problem
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer, State
 from factorgraph_ebm.learning.oracle import Oracle, Regularizer
-from factorgraph_ebm.learning.watching import NO_GAP, Gap, Row, Watch, refuse_nan, warn_of_collapse
+from factorgraph_ebm.learning.watching import NO_GAP, WATCHED, Gap, Row, Watch, refuse_nan, warn_of_collapse
 
 FIGURES = ("loss", "objective", "gradient_norm")
 "of an optimiser that every row has, NaN where it does not know them"
@@ -55,6 +55,8 @@ class Settings(NamedTuple):
     progress: bool = False
     earlier: int = 0
     "updates before this training, which its rows count on from"
+    watched: int = WATCHED
+    "samples whose gap is followed, at most"
 
 
 class Trained(NamedTuple):
@@ -93,7 +95,7 @@ def train(
     _refuse_folder(how.checkpoint)
     state, history, best, stopped = None, list[Row](), Best(oracle.start, math.inf, 0), False
     bar: _Bar | None = None
-    gap = Gap(problem, exact="exact" in oracle.traits)
+    gap = Gap(problem, exact="exact" in oracle.traits, watched=how.watched)
     try:
         state, history, best = _begin(oracle, optimizer, regularizer, how)
         began = time.perf_counter() - (history[-1]["seconds"] if history else 0.0)

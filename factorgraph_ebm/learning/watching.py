@@ -148,13 +148,15 @@ def _largest_factor(problem: Problem, w: F64, sample: int) -> str:
 class Gap:
     """How far the best wrong answer lies above the right one, on some samples that stay the same.
 
-    Where inference is approximate and the loss asks for no best answers, finding them could take longer than learning:
-    wrong answers are then those that differ from the right one in one variable.
+    Where there are loops, or inference is approximate, and the loss asks for no best answers, finding them could take
+    longer than learning: wrong answers are then those that differ from the right one in one variable.
     """
 
-    def __init__(self, problem: Problem, *, exact: bool) -> None:
+    def __init__(self, problem: Problem, *, exact: bool, watched: int = WATCHED) -> None:
         self.problem = problem
-        self.nearby = not exact and not any(query.kind in ("best", "wrong") for query in problem.loss.queries)
+        self.watched = watched
+        quick = exact and all(batch.compiled.sample_exact.all() for batch in problem.blocks)
+        self.nearby = not quick and not any(query.kind in ("best", "wrong") for query in problem.loss.queries)
         self.batch: Batch | None = None
         self.first_spread = 0.0
         "of energies before the first update"
@@ -180,7 +182,7 @@ class Gap:
         problem = self.problem
         if self.batch is None:
             n = len(problem.data.graphs)
-            self.batch = Batch(problem.data, np.unique(np.linspace(0, n - 1, min(n, WATCHED)).astype(np.int64)))
+            self.batch = Batch(problem.data, np.unique(np.linspace(0, n - 1, min(n, self.watched)).astype(np.int64)))
         how = problem.inference._replace(latent_beta=math.inf)
         try:
             asking = Asking(self.batch, problem.layout.values(w), how)

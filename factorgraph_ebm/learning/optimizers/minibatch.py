@@ -1,12 +1,13 @@
 """What stochastic gradient methods share: an epoch of steps over minibatches.
 
-    g = (1/|B|) sum over s in batch B of weight_s dL_s/dw + dR/dw         its expectation is the objective's gradient
+    g = (batches / P) sum over s in batch B of weight_s dL_s/dw + dR/dw     its mean over batches is the gradient
     w <- clip(prox(w - step * direction(g)))                              one step, or one for each entry
 
 The regulariser's rest (l1, groups) goes by its prox with the very step of the gradient, so that the fixed points are
 the optima; bounds are clipped to. The average gives the t-th of all iterates weight t, so that the early ones fade
 (Lacoste-Julien, Schmidt and Bach, "A simpler approach to obtaining an O(1/t) convergence rate for the projected
-stochastic subgradient method", 2012). A batch is a range of `oracle.order(epoch)`: there is no generator to save.
+stochastic subgradient method", 2012). Which samples are a batch, and when, is a matter of `oracle.order` and the epoch:
+there is no generator to save.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
 from factorgraph_ebm.learning.optimizers.products import norm
-from factorgraph_ebm.learning.oracle import Oracle, Regularizer, report_of, total_loss
+from factorgraph_ebm.learning.oracle import Oracle, Regularizer, minibatches, report_of, total_loss
 
 Schedule: TypeAlias = Literal["inverse"] | Callable[[float], float] | None
 """A factor of the learning rate by the number of epochs done, fractions included: "inverse" is 1 / (1 + epochs), None
@@ -103,18 +104,19 @@ def minibatch_optimizer(
 
     def update(state: MinibatchState, oracle: Oracle, regularizer: Regularizer) -> MinibatchState:
         w, mean, memory, steps = state.w, state.average, state.memory, state.steps
-        order, total = oracle.order(state.epoch), 0.0
+        seen, total = 0, 0.0
         gradient, rate = np.zeros(len(w)), learning_rate
         bounded = bool(np.isfinite(oracle.lower).any() or np.isfinite(oracle.upper).any())
-        for low in range(0, len(order), batch_size):
-            batch = order[low : low + batch_size]
+        batches = minibatches(oracle, state.epoch, batch_size)
+        for batch in batches:
             evaluation = oracle.evaluate(w, batch)
             total += total_loss(oracle, evaluation.losses, batch)
-            gradient = evaluation.gradient / len(batch)
+            gradient = evaluation.gradient * (len(batches) / oracle.n_samples)
             if regularizer.gradient is not None:
                 gradient += regularizer.gradient(w)
             steps += 1
-            rate = learning_rate * factor(state.epoch + low / len(order))
+            rate = learning_rate * factor(state.epoch + seen / oracle.n_samples)
+            seen += len(batch)
             memory, direction, scale = move(memory, gradient, steps)
             w = w - rate * scale * direction
             if regularizer.prox is not None:

@@ -1,0 +1,53 @@
+"""What estimators share: parameters that are the arguments of their constructor, as scikit-learn has it.
+
+Where scikit-learn is installed an estimator is one of its own: `clone`, `Pipeline`, `GridSearchCV` and the pictures of
+notebooks work. Where it is not, estimators work without.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Self
+
+from factorgraph_ebm.errors import MethodError, did_you_mean
+
+
+class NotFittedError(MethodError, AttributeError):
+    """Something was asked that only an estimator that is fitted knows."""
+
+
+class PlainEstimator:
+    """`get_params` and `set_params` without scikit-learn."""
+
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        return sorted(name for name in inspect.signature(cls).parameters)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments of the constructor, by name."""
+        return {name: getattr(self, name) for name in self._get_param_names()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change arguments of the constructor; a fitted estimator keeps what it learned."""
+        known = self._get_param_names()
+        for name, value in params.items():
+            if name not in known:
+                raise MethodError(f"{type(self).__name__} has no parameter {name!r}.{did_you_mean(name, known)}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self)).parameters
+        changed = [
+            f"{name}={value!r}" for name, value in self.get_params().items() if value is not defaults[name].default
+        ]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+
+if TYPE_CHECKING:
+    Estimator = PlainEstimator
+else:
+    try:
+        from sklearn.base import BaseEstimator as Estimator
+    except ImportError:
+        Estimator = PlainEstimator
