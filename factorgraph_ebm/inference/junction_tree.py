@@ -6,8 +6,8 @@ S. L. Lauritzen and D. J. Spiegelhalter, "Local computations with probabilities 
 Statistical Society B 50(2), 1988; in the binary form of `compiler.contraction`. What it takes is exponential in the
 width of the order of elimination and linear in the number of variables, and it is known before it is spent.
 
-Where tables would not fit, or take long, and most of their entries are +inf, log Z, marginals and minima are made of
-the others alone (`forbidden`, `sparse_trees`).
+Where tables would not fit, or take long, and most of their entries are +inf, log Z, marginals, minima and draws are
+made of the others alone (`forbidden`, `sparse_trees`).
 
 Sums run in weights, which lose nothing as long as the numbers of one table lie within 2^500 of each other; components
 in which they do not are summed again in energies.
@@ -224,13 +224,14 @@ def best(problem: Problem, **options: Any) -> Answer:
 def sample(problem: Problem, n: int, rng: np.random.Generator, **options: Any) -> I64:
     """Draw down the tree, variable after variable given those above; at beta = inf among the minimisers."""
     compiled = problem.compiled
-    shape, tree = tree_of(problem, options)
-    trees = Trees(problem, TIES if problem.beta == np.inf else WEIGHTS, shape, tree)
-    exactly = functools.cache(lambda: Trees(problem, ENERGIES, shape, tree))
+    way = way_of(problem, options, 'method="gibbs"')
+    shape = way.shape
+    trees = way.at_work(problem, TIES if problem.beta == np.inf else WEIGHTS)
+    exactly = functools.cache(lambda: way.at_work(problem, ENERGIES))
     free = len(compiled.variable_cell)
     states = np.zeros((n, free), np.int64)
     allowed = np.ones(len(compiled.sample_chunk), bool)
-    nodes = max(1, len(tree.x))
+    nodes = max(1, way.nodes)
 
     def draw(count: int) -> tuple[I64, F64]:
         drawn, uniform = np.zeros(count * len(shape.states), np.int64), rng.random(count * nodes)

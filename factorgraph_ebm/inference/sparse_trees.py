@@ -1,7 +1,7 @@
 """Trees of contractions at work on rows that are not forbidden: what `contracting.Trees` does with whole tables.
 
-Up the tree, down it, and down along one assignment, node by node: what a node takes is one compiled call or two, and
-between calls Python hears of Ctrl-C.
+Up the tree, down it, and down along one assignment or some that are drawn, node by node: what a node takes is one
+compiled call or two, and between calls Python hears of Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.arrays import F64, I64, U32
 from factorgraph_ebm.compiler.supports import BLOCK, Link, Supports
 from factorgraph_ebm.engine import trees as engine
 from factorgraph_ebm.engine.contraction import scale_weights
@@ -113,11 +113,60 @@ class SparseTrees:
                     row[x] = i[best]
                     if y >= 0:
                         row[y] = j[best]
-        own = self.shape.leaves.variable[: self.shape.sources[1].leaf if len(self.shape.sources) > 1 else leaves]
+        own = self.shape.leaves.variable[: self._singles]
         taken = self.shape.soft[own] == 0 if self.problem.minimize else np.zeros(len(own), bool)
         taken &= supports.allowed[self.shape.leaf_component[: len(own)]]
         single = np.flatnonzero(taken)
         state[own[single]] = self._rows.place[self._rows.start[single] + row[single]]
+
+    def draw(self, chosen: I64, state: I64, uniform: F64) -> None:
+        """Draws of the chosen components: `state` (draws * variables,) from `uniform` (draws * nodes,) in [0, 1).
+
+        In ties of those of least energy. Down the tree a row of a node is made of one pair of rows, which is drawn.
+        """
+        supports = self._supports
+        assert supports is not None
+        leaves = len(self._rows.start) - 1
+        states = state.reshape(-1, len(self.shape.states))
+        numbers = uniform.reshape(len(states), -1)
+        row = np.zeros((len(states), leaves + len(supports.nodes.x)), np.int64)
+        for c in chosen.tolist():
+            columns = self._up(supports, c)
+            if not -np.inf < self.value[c] < np.inf:
+                continue
+            first, stop = supports.nodes.component[c : c + 2].tolist()
+            for n in range(stop - 1, first - 1, -1):
+                link = supports.links[n]
+                assert link is not None
+                x, y = int(supports.nodes.x[n]), int(supports.nodes.y[n])
+                i, j = _pairs_of(link, np.arange(len(link.to)))
+                weight = self._weights(link, i, j, self._column(columns, x), self._column(columns, y))
+                pair = _drawn(weight, link.to.astype(np.int64), row[:, leaves + n], numbers[:, n])
+                row[:, x] = i[pair]
+                if y >= 0:
+                    row[:, y] = j[pair]
+        single = np.flatnonzero(np.isin(self.shape.leaf_component[: self._singles], chosen))
+        single = single[supports.allowed[self.shape.leaf_component[single]]]
+        own = self.shape.leaves.variable[single]
+        states[:, own] = self._rows.place[self._rows.start[single] + row[:, single]]
+
+    @property
+    def _singles(self) -> int:
+        """The leaves of single variables, which come first, one each."""
+        sources = self.shape.sources
+        return sources[1].leaf if len(sources) > 1 else len(self._rows.start) - 1
+
+    def _weights(self, link: Link, i: I64, j: I64, one: Column, two: Column) -> F64:
+        """Of all pairs of a node, up to a factor for each of its rows."""
+        if self.semiring.kind == engine.WEIGHTS:
+            return one.value[i] * two.value[j]
+        energy = one.value[i] + two.value[j]
+        above = energy - _least_of(energy, link.to)
+        if self.semiring.kind == engine.ENERGIES:
+            return np.exp(-above)
+        tied = above <= margins(energy - above)
+        count = np.where(tied, one.ties[i] + two.ties[j], np.inf)
+        return np.where(tied, np.exp(_least_of(count, link.to) - count), 0.0)
 
     def _column(self, columns: dict[int, Column], t: int) -> Column:
         """The numbers of a tensor; -1 stands for a neutral one."""
@@ -233,10 +282,35 @@ def _entries(shape: Shape) -> I64:
 
 def _pairs_to(link: Link, row: int) -> tuple[I64, I64]:
     """The pairs that go to a row of a node, in order: rows of x, and of y."""
-    pair = np.flatnonzero(link.to == row)
+    return _pairs_of(link, np.flatnonzero(link.to == row))
+
+
+def _pairs_of(link: Link, pair: I64) -> tuple[I64, I64]:
+    """The rows of x and of y of some pairs, by their numbers."""
     block = link.block.reshape(-1, BLOCK).astype(np.int64)
     wide = block[:, 3] - block[:, 2]
     start = np.concatenate([[0], np.cumsum((block[:, 1] - block[:, 0]) * wide)])
     at = np.searchsorted(start, pair, side="right") - 1
     i, j = np.divmod(pair - start[at], wide[at])
     return block[at, 0] + i, block[at, 2] + j
+
+
+def _least_of(energy: F64, to: U32) -> F64:
+    """The least of all pairs that go to the same row, for each pair."""
+    least = np.full(int(to.max()) + 1, np.inf)
+    np.minimum.at(least, to, energy)
+    found: F64 = least[to]
+    return found
+
+
+def _drawn(weight: F64, to: I64, row: I64, uniform: F64) -> I64:
+    """A pair for each draw (n,), of those that go to its row, by weights."""
+    there = np.flatnonzero(weight > 0.0)
+    pair = there[np.argsort(to[there], kind="stable")]
+    share = weight[pair] / np.bincount(to, weight)[to[pair]]
+    begin, end = (np.searchsorted(to[pair], row, side=side) for side in ("left", "right"))
+    # Each row sums to 1, so that whatever lies before it costs no more digits than there are rows.
+    total = np.concatenate([[0.0], np.cumsum(share)])
+    aim = total[begin] + uniform * (total[end] - total[begin])
+    found: I64 = pair[np.clip(np.searchsorted(total, aim, side="right") - 1, begin, end - 1)]
+    return found

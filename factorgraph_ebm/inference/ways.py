@@ -84,6 +84,14 @@ class Way(NamedTuple):
     shape: Shape
     few: Few | None
 
+    @property
+    def nodes(self) -> int:
+        """Contractions of the tree."""
+        if self.few is not None:
+            return len(self.few.supports.nodes.x)
+        assert self.shape.tree is not None
+        return len(self.shape.tree.x)
+
     def at_work(self, problem: Problem, semiring: Semiring) -> AtWork:
         if self.few is not None:
             return SparseTrees(problem, semiring, self.shape, self.few.supports)
@@ -134,26 +142,29 @@ def bytes_allowed(max_bytes: int | None) -> int:
         return 1 << 32
 
 
-def way_of(problem: Problem, options: Mapping[str, Any]) -> Way:
-    """Raises WidthTooLargeError where neither tables nor what is not forbidden of them would fit."""
+def way_of(problem: Problem, options: Mapping[str, Any], instead: str = 'method="bp"') -> Way:
+    """Raises WidthTooLargeError where neither tables nor what is not forbidden of them would fit; `instead`: of it."""
     way = find_way(problem.union, problem.numbers, minimize=problem.minimize, **options)
     let_go(problem.union)
     if not way.cost.fits:
-        raise _too_wide(way.cost)
+        raise _too_wide(f"would need {way.cost}", f"or write {instead}, which is approximate")
     return way
 
 
-def _too_wide(cost: Cost) -> WidthTooLargeError:
+def _too_wide(needs: str, instead: str) -> WidthTooLargeError:
     return WidthTooLargeError(
-        f'method "junction_tree" would need {cost}, which do not fit. Give the value of some variables (given=), '
-        'raise max_bytes=, or write method="bp", which is approximate.'
+        f'method "junction_tree" {needs}, which do not fit. Give the value of some variables (given=), raise '
+        f"max_bytes=, {instead}."
     )
 
 
 def tree_of(problem: Problem, options: Mapping[str, Any], first: Bool | None = None) -> tuple[Shape, Tree]:
-    """Raises WidthTooLargeError where tables of the tree would not fit."""
+    """Of whole tables, from which alone lists of the best are made. Raises WidthTooLargeError where they do not fit."""
     shape = shape_of(problem.union, first)
     cost = predict(problem.union, minimize=problem.minimize, first=first, **options)
     if shape.tree is None or not cost.fits:
-        raise _too_wide(cost)
+        raise _too_wide(
+            f"lists the best from whole tables, and would need {cost}",
+            "or ask minimize or sample, which look at nothing that is forbidden",
+        )
     return shape, shape.tree

@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from checks import quietly
+from checks import betas_of, joint_of, quietly
+from frequencies import check_frequencies, drawn_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal as assert_same
 from oracle import brute
-from strategies import cases
+from strategies import case_of, cases
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.compiler import parts, row_checks
@@ -141,6 +142,42 @@ def test_weights_that_leave_their_range_are_summed_as_energies():
     assert check(graph, {}, None, None, None, betas=(1.0,)) > 2
 
 
+@pytest.mark.parametrize("block", range(4))
+def test_draws(block):
+    """By chi-square, of drawn graphs of all structures."""
+    used = 0
+    for seed in range(90_000 + 30 * block, 90_030 + 30 * block):
+        case = case_of(seed, forest=seed % 2 == 0, limit=200, kinds=["forbidden", "integer forbidden"])
+        joint = joint_of(case)
+        for beta in betas_of(case):
+            with Forced() as forced:
+                if not joint.feasible:
+                    with pytest.raises(fg.InfeasibleError):
+                        fg.sample(case.graph, 5, case.given, parameters=case.parameters, method="junction_tree")
+                    continue
+                found = fg.sample(
+                    case.graph, 3000, case.given, parameters=case.parameters, method="junction_tree", beta=beta,
+                    rng=seed,
+                )  # fmt: skip
+            used += forced.used
+            check_frequencies(drawn_rows(case, found, joint, 3000), joint.probabilities(beta))
+    assert used > 10
+
+
+def test_draws_where_weights_lose_digits_and_of_lists():
+    rng = np.random.default_rng(0)
+    graphs = [mostly_forbidden(rng, 6, 0.3) for _ in range(2)]
+    y = graphs[0]["y"]
+    far = fg.FactorGraph([*graphs[0].factors, fg.Table([y], energies=700.0 * rng.normal(size=(6, y.max_states)))])
+    with Forced() as forced:
+        found = fg.sample([far, graphs[1], far], 2000, rng=1, method="junction_tree")
+    assert forced.used == 2, "in weights, and those that lost digits in energies"
+    for graph, each in zip((far, graphs[1], far), found):
+        belief = fg.marginals(graph, method="enumerate")["y"]
+        for v in range(6):
+            check_frequencies(each["y"][:, v], belief[v])
+
+
 @settings(max_examples=15)
 @given(st.integers(0, 10**6))
 def test_sums_inside_a_minimisation(seed):
@@ -213,8 +250,18 @@ def test_what_is_too_wide_for_tables_is_answered():
     a, b, c, v = states[scopes[0]]
     shares = np.bincount(8 * a + 4 * b + 2 * c + v, weight, 16) / weight.sum()
     np.testing.assert_allclose(shares, both.ravel(), atol=1e-10)
-    with pytest.raises(fg.WidthTooLargeError, match="would need tables of more than"):
-        fg.sample(graph, 1, rng=0, method="junction_tree")
+    for beta, share in ((1.0, weight / weight.sum()), (0.0, np.full(1 << n, 0.5**n))):
+        drawn = fg.sample(graph, 2000, beta=beta, rng=0, method="junction_tree")["y"]
+        places = drawn[:, :n] @ (1 << np.arange(n)[::-1])
+        assert_same(drawn, states[:, places].T)
+        high = energy > np.median(energy)
+        check_frequencies(high[places].astype(int), np.bincount(high, share))
+        for some in range(0, n, 5):
+            pairs = [2 * states[some] + states[n + some], 2 * drawn[:, some] + drawn[:, n + some]]
+            check_frequencies(pairs[1], np.bincount(pairs[0], share, 4))
+    cold = fg.sample(graph, 3, beta=np.inf, rng=0, method="junction_tree")["y"]
+    assert_same(cold, np.tile(states[:, energy.argmin()], (3, 1)))
+    assert fg.sample(graph, 1, rng=0)["y"].shape == (1, 7 * n)  # "auto" finds that way
     with pytest.raises(fg.WidthTooLargeError, match="what is not forbidden of them, by a guess .* bytes"):
         fg.marginals(graph, method="junction_tree", max_bytes=10_000)
 
@@ -230,8 +277,10 @@ def test_other_questions_where_tables_do_not_fit():
     pair = fg.marginals(graph, joint=[(y[0], y[20])], method="junction_tree").joint[(y[0], y[20])]
     np.testing.assert_allclose(pair.sum(axis=0), alone[0]["y"][20], atol=1e-10)
     np.testing.assert_allclose(pair.sum(axis=1), alone[0]["y"][0], atol=1e-10)
-    with pytest.raises(fg.WidthTooLargeError):
+    with pytest.raises(fg.WidthTooLargeError, match="lists the best from whole tables.* or ask minimize or sample"):
         fg.k_best(graph, 2, method="junction_tree")
+    with pytest.raises(fg.WidthTooLargeError, match='would need .* or write method="gibbs"'):
+        fg.sample(graph, 2, method="junction_tree", max_bytes=10_000)
     cold = fg.marginals(graph, method="junction_tree", beta=np.inf)
     assert_same(cold["y"].argmax(axis=-1), fg.minimize(graph, method="junction_tree")["y"])
 

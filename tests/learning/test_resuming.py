@@ -32,7 +32,7 @@ RUNS = {
     ),
     "patience": lambda: (
         model("perceptron", optimizer=fg.optimizers.sgd(2.0, batch_size=2)),
-        {"epochs": 40, "validation": ASIDE, "patience": 12},
+        {"epochs": 40, "validation": ASIDE, "patience": DIED + 2},
     ),
     "draws": lambda: (model("contrastive_divergence"), {"epochs": 15, "validation": 0.3}),
 }
