@@ -30,7 +30,7 @@ RUNS = {
         model(HAMMING, optimizer=fg.optimizers.bcfw(gap_tolerance=0.0), regularizer=fg.l2(0.05)), {"epochs": 18},
     ),
     "patience": lambda: (
-        model("perceptron", optimizer=fg.optimizers.sgd(2.0, batch_size=2)),
+        model("perceptron", optimizer=fg.optimizers.sgd(2.0, batch_size=4)),
         {"epochs": 40, "validation": ASIDE, "patience": 12},
     ),
     "draws": lambda: (model("contrastive_divergence"), {"epochs": 15, "validation": 0.3}),
