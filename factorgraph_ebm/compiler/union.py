@@ -285,8 +285,12 @@ class Union:
 
     def fits(self, largest: float) -> bool:
         """Whether sums of energies made of numbers of up to this magnitude cannot overflow."""
+        return largest <= self.largest_that_fits()
+
+    def largest_that_fits(self) -> float:
+        """The largest magnitude of numbers sums of energies of which cannot overflow."""
         n = sum(g.size * len(g.samples) for g in self.groups)
-        return largest * n * self._reach <= LARGEST_ENERGY
+        return LARGEST_ENERGY / max(1.0, n * self._reach)
 
     def _reach_of(self, piece: Piece) -> float:
         """The largest factor by which a number enters an energy of these factors."""

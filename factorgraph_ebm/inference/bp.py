@@ -42,6 +42,8 @@ def best(problem: Problem, **options: Any) -> Answer:
     layout = problem.union.layout
     exact = compiled.sample_exact
     progress = Progress(problem, exact, options)
+    if exact.all() and not problem.any_soft and joins_pairs(layout).all():
+        return _swept(problem, progress)
     n_chunks = len(progress.runs)
     quick = np.zeros(n_chunks, bool)
     forest = np.zeros(n_chunks, bool)
@@ -61,9 +63,9 @@ def best(problem: Problem, **options: Any) -> Answer:
         chunks = np.flatnonzero(forest).tolist()
         Forests(passing, chunks).states(state)
         progress.solve(chunks)
-        lost_states = state == -1 if forest.all() else (state == -1) & np.isin(variable_chunks(compiled), chunks)
-        infeasible[compiled.variable_sample[lost_states]] = True
-        state[lost_states] = 0
+        forbidden = (state == -1) & np.isin(variable_chunks(compiled), chunks)
+        infeasible[compiled.variable_sample[forbidden]] = True
+        state[forbidden] = 0
     if quick.any():
         fast = started(problem, Differences, minimize=True)
         chunks = np.flatnonzero(quick).tolist()
@@ -127,6 +129,24 @@ def best(problem: Problem, **options: Any) -> Answer:
     kept = parts if finished else (Part(passing, tuple(rest)),)
     messages: Any = Kept(problem, kept, progress, minimize=True)
     return _answer(problem, messages, progress, statuses, states=state, free_energy=free, lower_bound=bound)
+
+
+def _swept(problem: Problem, progress: Progress) -> Answer:
+    """Min-sum where all is forests of pairs: the same, without what others need."""
+    n = len(problem.compiled.sample_chunk)
+    passing = _start(problem, Passing, minimize=True, silent=True, repeated=False)
+    chunks = range(len(progress.runs))
+    state = np.full(len(problem.compiled.variable_cell), -1)
+    Forests(passing, chunks).states(state)
+    progress.solve(chunks)
+    infeasible, forbidden = np.zeros(n, bool), state < 0
+    if forbidden.any():
+        infeasible[problem.compiled.variable_sample[forbidden]] = True
+        state[forbidden] = 0
+    return _answer(
+        problem, Kept(problem, (Part(passing, ()),), progress, minimize=True), progress,
+        _statuses(problem.compiled, progress, infeasible), states=state, lower_bound=np.full(n, np.inf),
+    )  # fmt: skip
 
 
 def marginals(problem: Problem, **options: Any) -> Answer:

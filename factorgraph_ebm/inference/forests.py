@@ -59,6 +59,8 @@ class Forests:
 
     def _find_sums(self) -> I64 | None:
         """Where the sums of each run begin, and where they end, where all factors are pairs that share their table."""
+        if self.passing.form != "weights":
+            return None
         layout = self.passing.layout
         block_start, block_run, _, _ = self._blocks
         inside = np.concatenate([np.arange(block_start[c], block_start[c + 1]) for c in self.chunks])
@@ -70,7 +72,7 @@ class Forests:
                 return None
             start.append(start[-1] + (math.prod(fields.states) if serves else 0))
         fits = 8 * start[-1] * (len(block_start) - 1) <= LARGEST_SUMS
-        return np.array(start, np.int64) if self.passing.form == "weights" and fits else None
+        return np.array(start, np.int64) if fits else None
 
     def add_statistics(self, share: F64, out: Numbers) -> None:
         """Add share (N,) * expected indicators of the numbers of factors; 0 for samples not answered here.
@@ -203,6 +205,10 @@ def _plan_for(layout: Layout, operators: Operators) -> _Plan:
 
 def joins_pairs(layout: Layout) -> Bool:
     """Which chunks have no factor over more than two variables, (C,)."""
+    return once_for(layout.compiled, "pairs", lambda: _joining_pairs(layout))
+
+
+def _joining_pairs(layout: Layout) -> Bool:
     wide = a.run_fields(layout.compiled, a.RUN_ARITY) > 2
     joins = np.ones(len(layout.compiled.chunk_variable_start) - 1, bool)
     if len(wide):

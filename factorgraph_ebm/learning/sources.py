@@ -65,6 +65,7 @@ class Sources:
         self._of_direct: list[tuple[Source, I64]] = []
         "the source of each direct product, and the element of the unary energies where each of its rows begins"
         self._shares: dict[int, _Share] = {}
+        self._most = union.largest_that_fits()
         taken: list[I64] = []
         for each in merged:
             direct, starts = _direct(each, rows)
@@ -93,10 +94,10 @@ class Sources:
                 region = np.empty((each.rows, each.width))
                 each.source.numbers(here, slice(0, each.rows), region)
                 _spread(region.reshape(-1), store, each.places)
-            least = region.min()
+            least, high = float(region.min()), float(region.max())
             if not least > -np.inf or least < each.least:
                 self._refuse(values)
-            largest = max(largest, largest_finite(region))
+            largest = max(largest, -least, high if high < np.inf else largest_finite(region))
         for direct in self.direct:
             direct.bind(values[0], unary, threads)
         if self.direct:
@@ -104,7 +105,7 @@ class Sources:
             if not low > -np.inf:
                 self._refuse(values)
             largest = max(largest, -low, high)
-        if not union.fits(largest):
+        if not largest <= self._most:
             return union.bind(values, states)  # which says what is too large
         push(self.folds, states, unary, store)
         return Numbers(unary, store)
