@@ -13,6 +13,7 @@ from factorgraph_ebm.errors import EvidenceError
 from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError
 from factorgraph_ebm.estimators.explanation import Explanation, explain
 from factorgraph_ebm.estimators.feature_table import FeatureTable, Tokens
+from factorgraph_ebm.estimators.second_order import SecondOrder
 from factorgraph_ebm.estimators.spans import span_scores
 from factorgraph_ebm.estimators.spans_as_masks import events_of_span, events_of_tag
 from factorgraph_ebm.estimators.tagging_answers import Asked
@@ -177,7 +178,11 @@ class FittedTagger(Estimator):
         start, x = self.tokens(X)
         lengths = [range(n) for n in np.diff(start).tolist()]
         limits = both(read_allowed(lengths, allowed, self.classes_), read_forced(lengths, forced, self.classes_))
-        return Asked(self._declaration, self._values, split(start, x, self._pair, limits), self.threads)
+        sequences = split(start, x, self._pair, limits)
+        if self._declaration.order == 1:
+            return Asked(self._declaration, self._values, sequences, self.threads)
+        second = SecondOrder(self._declaration, self._seen["second"])
+        return Asked(second, self._values, sequences, self.threads, second)
 
     def _refuse_unfitted(self) -> None:
         if not hasattr(self, "_values"):
@@ -198,6 +203,13 @@ class FittedTagger(Estimator):
     def transition_features_(self) -> dict[tuple[Any, Any], float]:
         """(tag, next tag) -> weight."""
         return {(self.classes_[a], self.classes_[b]): w for (a, b), w in self._learned("transition")}
+
+    @property
+    def second_features_(self) -> dict[tuple[Any, Any, Any], float]:
+        """(tag, next tag, the one after) -> weight, with `order=2`."""
+        return {
+            (self.classes_[a], self.classes_[b], self.classes_[c]): w for (a, b, c), w in self._learned("second")
+        }
 
     @property
     def pair_features_(self) -> dict[tuple[str, Any, Any], float]:

@@ -20,9 +20,10 @@ from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.errors import EvidenceError, MethodError
 from factorgraph_ebm.estimators.feature_table import FeatureTable
 from factorgraph_ebm.estimators.fitted_tagger import FittedTagger, Limits, split
+from factorgraph_ebm.estimators.second_order import SecondOrder
 from factorgraph_ebm.estimators.spans import allowed as allowed_tags
 from factorgraph_ebm.estimators.tagger_file import Kept, plain, read_tagger, write_tagger
-from factorgraph_ebm.estimators.tagging_graph import Declaration, Rules, Sequences
+from factorgraph_ebm.estimators.tagging_graph import Declaration, Declared, Rules, Sequences
 from factorgraph_ebm.estimators.tagging_labels import (
     classes_of,
     number_tags,
@@ -64,7 +65,7 @@ class SequenceTagger(FittedTagger):
     c1, c2 : strengths of |w|_1 and |w|^2 beside the sum of all losses, as CRFsuite counts them. The averaged perceptron
         has no penalty, and heeds neither
     max_iterations : updates at most (iterations of lbfgs, epochs of sgd and its like); None: as the optimiser says
-    order : tags that a tag depends on: 1
+    order : tags before that a tag depends on: 1 or 2
     scheme : "BIO", "BIOES", "BILOU", ...: what the scheme forbids has energy +inf; None: nothing is forbidden
     all_possible_states, all_possible_transitions : also learn weights of pairs that training data do not show
     min_freq : leave out pairs whose features sum to less
@@ -257,9 +258,15 @@ class SequenceTagger(FittedTagger):
 
     def _learn(self, training: _Training, table: FeatureTable, told: Told) -> None:
         """Train, and keep what was learned; after an error all is as it was before."""
-        learned = learn(
-            training.declaration, training.sequences, training.tags, training.seen, self._choices(), told
-        )
+        declared: Declared = training.declaration
+        tags, choices = training.tags, self._choices()
+        if training.declaration.order == 2:
+            declared = second = SecondOrder(training.declaration, training.seen["second"])
+            tags = second.encode(tags, training.sequences.start)
+            if told.validation is not None:
+                held, right = told.validation
+                told = told._replace(validation=(held, second.encode(right, held.start)))
+        learned = learn(declared, training.sequences, tags, training.seen, choices, told)
         self.classes_ = training.classes
         self.objective_, self.history_, self.n_iter_ = learned.objective, learned.history, len(learned.history)
         self._table, self._pair, self._declaration = table, training.pair_columns, training.declaration
@@ -313,8 +320,10 @@ class SequenceTagger(FittedTagger):
         return Template.parse(TEMPLATES.get(self.template or "", self.template or ""), "template=")
 
     def _choices(self) -> Choices:
-        if self.order != 1:
-            raise MethodError(f"order={self.order!r} is not there yet: tags depend on the one before. Write order=1.")
+        if self.order not in (1, 2):
+            raise MethodError(f"order= is 1 or 2, tags before that a tag depends on, not {self.order!r}.")
+        if self.order == 2 and self.pair_features is not None:
+            raise MethodError("pair_features= goes with order=1. Leave it out, or write order=1.")
         for name in ("c1", "c2", "min_freq"):
             value = getattr(self, name)
             if not (isinstance(value, (int, float, np.number)) and 0.0 <= value < np.inf):
@@ -342,8 +351,9 @@ class SequenceTagger(FittedTagger):
         if self.scheme is not None:
             rules = Rules(*allowed_tags(self.scheme, classes))
         return Declaration(
-            len(classes), n_features - len(pair_columns), len(pair_columns), bool(self.boundaries), rules
-        )
+            len(classes), n_features - len(pair_columns), len(pair_columns), bool(self.boundaries), rules,
+            2 if self.order == 2 else 1,
+        )  # fmt: skip
 
 
 def grown(arrays: Mapping[str, Any], declaration: Declaration, fill: float) -> dict[str, Any]:

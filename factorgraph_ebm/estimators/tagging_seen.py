@@ -48,12 +48,27 @@ def seen_of(declaration: Declaration, sequences: Sequences, tags: I64, wanted: W
     shown["transition"] = possible & (counts >= wanted.min_freq)
     if declaration.n_pair_features:
         shown["pair"] = _pair(sequences, tags, left, k, wanted)
+    if declaration.order == 2:
+        shown["second"] = _triples(sequences, tags, k, wanted)
     if declaration.boundaries:
         first, last = sequences.ends()
         shown["start"], shown["end"] = (_tags_at(sequences, tags, at, k) for at in (first, last))
     if declaration.rules is not None:
         shown["transition"] &= declaration.rules.pair
+        if declaration.order == 2:
+            shown["second"] &= declaration.rules.pair[:, :, None] & declaration.rules.pair
     return shown
+
+
+def _triples(sequences: Sequences, tags: I64, k: int, wanted: Wanted) -> Bool:
+    """Tags of three tokens in a row."""
+    left = sequences.pairs()
+    third = left[np.isin(left + 1, left)] + 2
+    known = third[(tags[third] >= 0) & (tags[third - 1] >= 0) & (tags[third - 2] >= 0)]
+    counts = np.zeros((k, k, k))
+    np.add.at(counts, (tags[known - 2], tags[known - 1], tags[known]), 1.0)
+    possible = np.ones(counts.shape, np.bool_) if wanted.all_possible_transitions else counts > 0.0
+    return possible & (counts >= wanted.min_freq)
 
 
 def _state(x: Any, tags: I64, rows: I64, of_row: Bool, k: int, wanted: Wanted) -> Bool:

@@ -127,7 +127,7 @@ def objective(oracle: Oracle, regularizer: Regularizer, w: F64) -> Objective:
 
 
 def minibatches(oracle: Oracle, epoch: int, size: int) -> list[I64]:
-    """All samples in parts of `size`, the last perhaps smaller, in an order of this epoch.
+    """All samples in parts of `size` or a little less, as equal as can be, in an order of this epoch.
 
     Which samples are together never changes, so what is prepared for a part serves every epoch: parts are ranges of
     `oracle.order(0)`, and come as their first samples do in `oracle.order(epoch)`.
@@ -136,16 +136,16 @@ def minibatches(oracle: Oracle, epoch: int, size: int) -> list[I64]:
     --------
     >>> oracle = from_slopes(lambda w, samples: (w, w[:, None]), [0.0], n_samples=5)
     >>> [part.tolist() for part in minibatches(oracle, 0, 2)], [part.tolist() for part in minibatches(oracle, 1, 2)]
-    ([[2, 4], [3, 0], [1]], [[2, 4], [1], [3, 0]])
+    ([[2, 4], [3, 0], [1]], [[1], [2, 4], [3, 0]])
     """
     if size == 1:
         return list(oracle.order(epoch)[:, None])
     together = oracle.order(0)
-    parts = [together[low : low + size] for low in range(0, len(together), size)]
+    parts = np.array_split(together, -(-len(together) // size)) if len(together) else []
     if epoch == 0:
         return parts
     place = np.empty(len(together), np.int64)
-    place[together] = np.arange(len(together)) // size
+    place[together] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     first = np.unique(place[oracle.order(epoch)], return_index=True)[1]
     return [parts[k] for k in np.argsort(first).tolist()]
 
