@@ -203,6 +203,21 @@ def test_other_columns(run, tmp_path):
     assert json.loads(out)["f1"] == 1.0
 
 
+def test_a_template_cannot_read_the_answer(run, tmp_path):
+    write_conll(tmp_path / "train.txt", sentences(5))
+    (tmp_path / "template").write_text("U1:%x[0,2]")
+    code, _, err = run("train", tmp_path / "train.txt", "--template", tmp_path / "template", "--model", tmp_path / "m")
+    assert code == 2 and "row 0 has 2 columns, and the template reads column 2" in err
+    assert not (tmp_path / "m").exists()
+
+
+def test_rows_without_an_answer_are_tagged(trained, run, tmp_path):
+    folder, _ = trained
+    write_conll(tmp_path / "bare.txt", [[row[:2] for row in each] for each in sentences(10, seed=1)])
+    _, out, _ = run("predict", folder / "m.tagger", tmp_path / "bare.txt", "--output", tmp_path / "tagged.txt")
+    assert read_conll(tmp_path / "tagged.txt") == sentences(10, seed=1)
+
+
 def test_bad_input_is_one_line_and_exit_code_2(trained, run, tmp_path):
     folder, _ = trained
     train, model = folder / "train.txt", tmp_path / "m"

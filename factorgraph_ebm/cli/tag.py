@@ -126,7 +126,7 @@ def _check_checkpoint(parsed: argparse.Namespace) -> None:
 
 def _predict(parsed: argparse.Namespace) -> int:
     tagger = fg.SequenceTagger.load(parsed.model)
-    file = _same_kind(read_tagged(parsed.file, parsed), tagger.template)
+    file = _same_kind(read_tagged(parsed.file, parsed, answered=False), tagger.template)
     tokens = tagger.tokens(file.X)
     if not (parsed.n_best or parsed.marginals):
         write_answers(file, tagger.predict(tokens), parsed)

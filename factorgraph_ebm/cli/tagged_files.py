@@ -47,8 +47,12 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_tagged(path: str, parsed: argparse.Namespace) -> Tagged:
+def read_tagged(path: str, parsed: argparse.Namespace, *, answered: bool = True) -> Tagged:
     """Read a file by the options of `add_format`.
+
+    Parameters
+    ----------
+    answered : the tags are there, and no template can read them in a last column
 
     Raises
     ------
@@ -73,7 +77,10 @@ def read_tagged(path: str, parsed: argparse.Namespace) -> Tagged:
     for column in (label, *(_number(column, "--columns") for column in columns or ())):
         if rows and not -width <= column < width:
             raise fg.FormatError(f"{path}: there are {width} columns, and none is {column}.")
-    X = [each if columns is None else [tuple(row[int(c)] for c in columns) for row in each] for each in rows]
+    if columns is not None:
+        X = [[tuple(row[int(column)] for column in columns) for row in each] for each in rows]
+    else:
+        X = [[row[:-1] for row in each] for each in rows] if answered and label in (-1, width - 1) else rows
     return Tagged(path, kind, X, [[row[label] for row in each] for each in rows], rows)
 
 

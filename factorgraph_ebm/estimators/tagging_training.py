@@ -32,8 +32,6 @@ from factorgraph_ebm.losses import Loss, as_loss, hinge
 
 WHOLE = ("lbfgs", "cutting_plane")
 "optimisers that ask for all samples at once"
-BYTES = 1 << 25
-"of numbers and messages that are worked on at once: more would not be faster, and fill memory"
 WATCHED_BLOCKS = 2
 "blocks whose gap is followed: as many sequences, about, as of other models"
 ADDITIVE = ("likelihood", "softmax_margin", "perceptron", "hinge")
@@ -128,7 +126,7 @@ def learn(
     weights = np.full(count, scale) if told.weights is None else told.weights[[low for low, _ in ranges]]
     latent_beta = np.inf if latent == "minimize" else 1.0
     inference = Inference(latent_beta=latent_beta, seed=choices.seed, threads=choices.threads)
-    problem = make_problem(data, layout, choices.loss, inference, weights, BYTES)
+    problem = make_problem(data, layout, choices.loss, inference, weights)
     start = layout.start if told.on_from is None else layout.vector(told.on_from)
     watch = Watch(weights)
     oracle = make_oracle(problem, start, choices.seed + len(told.earlier), watch.note)

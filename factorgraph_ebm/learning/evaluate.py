@@ -68,15 +68,13 @@ class Problem(NamedTuple):
     kept: Kept
 
 
-def make_problem(
-    data: Data, layout: Layout, loss: Loss, inference: Inference, weights: F64, block: int | None = None
-) -> Problem:
-    """Compile the samples, block by block of so many bytes, about; None: as many as pay."""
-    blocks = [Batch(data, range(low, high)) for low, high in _ranges(data, BLOCK if block is None else block)]
+def make_problem(data: Data, layout: Layout, loss: Loss, inference: Inference, weights: F64) -> Problem:
+    """Compile the samples, block by block."""
+    blocks = [Batch(data, range(low, high)) for low, high in _ranges(data)]
     return Problem(data, layout, loss, inference, weights, blocks, Kept(data))
 
 
-def _ranges(data: Data, block: int) -> list[tuple[int, int]]:
+def _ranges(data: Data) -> list[tuple[int, int]]:
     """Samples of each block: as many as fit."""
     sizes: dict[int, int] = {}
     ranges, low, used = [], 0, 0
@@ -85,7 +83,7 @@ def _ranges(data: Data, block: int) -> list[tuple[int, int]]:
         if not size:
             own = sum(8 * f.slots[0].n_rows * f.slots[0].row_size for f in graph.factors if f.slots)
             size = sizes[id(graph)] = 64 * int(graph.cell_states.sum()) + own
-        if used and used + size > block:
+        if used and used + size > BLOCK:
             ranges.append((low, i))
             low, used = i, 0
         used += size

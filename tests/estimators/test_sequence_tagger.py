@@ -143,7 +143,8 @@ def test_tags_that_are_not_known_are_summed_or_minimised(loss):
             else:
                 total += min(right) - min(energies.values())
     assert tagger.objective_ == pytest.approx(total + taggings.penalty(tagger), rel=1e-9)
-    assert tagger.score(X, partly) > 0.5
+    if loss == "likelihood":
+        assert tagger.score(X, partly) > 0.6
 
 
 def test_a_dictionary_of_tags_limits_training():
