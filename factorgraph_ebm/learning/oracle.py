@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.learning.pieces import add_squares, by_pieces
 
 
 class Evaluation(NamedTuple):
@@ -63,6 +64,11 @@ class Oracle(NamedTuple):
     "w -> the same problem with all latents held at their best values given the right answers; None: nothing is latent"
     traits: frozenset[str] = frozenset()
     'which of "convex", "piecewise_linear", "smooth", "linear", "fully_labelled", "objective", "exact" hold'
+    curvature: Callable[[], F64 | None] = lambda: None
+    """-> (n_free,) about the second derivatives of the sum of weight_s L_s along each entry, at any w; None: not known.
+    The same whenever it is asked"""
+    threads: int = 1
+    "that may work on vectors like w; what is found does not depend on them"
 
 
 class Regularizer(NamedTuple):
@@ -120,6 +126,12 @@ def objective(oracle: Oracle, regularizer: Regularizer, w: F64) -> Objective:
     evaluation = oracle.evaluate(w, None)
     count = max(1, oracle.n_samples)
     loss = total_loss(oracle, evaluation.losses) / count
+    if regularizer.l2 is not None:
+        strength, gradient = regularizer.l2, np.empty(len(w))
+        penalty = by_pieces(
+            lambda p: add_squares(evaluation.gradient[p], count, strength[p], w[p], gradient[p]), len(w), oracle.threads
+        )
+        return Objective(loss + penalty, gradient, loss)
     gradient = evaluation.gradient / count
     if regularizer.gradient is not None:
         gradient += regularizer.gradient(w)

@@ -264,6 +264,16 @@ def test_validation_keeps_the_best_weights():
     assert total == pytest.approx(min(losses), rel=1e-9)
 
 
+def test_an_interrupt_keeps_what_was_learned():
+    def interrupt(row):
+        if row["update"] == 5:
+            raise KeyboardInterrupt
+
+    with pytest.warns(fg.ConvergenceWarning, match="interrupted after 5 updates"):
+        tagger = fg.SequenceTagger(c2=0.1).fit(X, Y, callbacks=[interrupt])
+    assert tagger.n_iter_ == 5 and tagger.score(X, Y) > 0.5
+
+
 @pytest.mark.parametrize("choices, error, match", [
     ({"order": 3}, fg.MethodError, "order"),
     ({"c2": -1.0}, fg.MethodError, "c2"),
