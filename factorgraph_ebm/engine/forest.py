@@ -179,7 +179,7 @@ def solve_forests(  # type: ignore[no-untyped-def]
         for b in range(block_start[c], block_start[c + 1]):
             r = block_run[b]
             call(products, (
-                after(local, run_field_start[r]), weight, to_variable, to_factor, of_scope, of_sample, share,
+                after(local, run_field_start[r]), weight, constants, to_variable, to_factor, of_scope, of_sample, share,
                 after(sums, c * width + sum_start[r]), room, U8(block_low[b]), U8(block_high[b]),
             ))  # fmt: skip
 

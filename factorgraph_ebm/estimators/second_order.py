@@ -15,6 +15,7 @@ numbers for each token; see decision `second_order_tags_are_states.md` for figur
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -24,9 +25,11 @@ from factorgraph_ebm.arrays import I64, Bool
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.estimators.segment_kernels import add_transposed
 from factorgraph_ebm.estimators.tagging_graph import Declaration, Sequences, forbidding
-from factorgraph_ebm.factors import Table
+from factorgraph_ebm.factors import SparseTable, Table
 from factorgraph_ebm.graph import FactorGraph, Parameter, output
+from factorgraph_ebm.graph.declaration import Factor
 from factorgraph_ebm.graph.parametrisation import Floats, Parametrisation, Values, by_rows, flat_view
+from factorgraph_ebm.graph.scope import Scope
 
 
 class SecondOrder:
@@ -88,9 +91,9 @@ class SecondOrder:
         weight, rules = self._weights, self.declaration.rules
         y = output("y", shape=int(sequences.start[-1]), n_states=self.n_tags)
         left, (first, last) = sequences.pairs(), sequences.ends()
-        factors = [Table([y], energies=States(self, weight["state"], sequences.x, first), name="state")]
+        factors: list[Factor] = [Table([y], energies=States(self, weight["state"], sequences.x, first), name="state")]
         if len(left):
-            factors.append(Table([y[left], y[left + 1]], energies=self._table, name="transition"))
+            factors.append(self._table.factor([y[left], y[left + 1]]))
         if self.declaration.boundaries and len(first):
             factors.append(Table([y[first]], energies=weight["start"][self.tag], name="start"))
             factors.append(Table([y[last]], energies=weight["end"][self.tag], name="end"))
@@ -143,25 +146,34 @@ class States(Parametrisation):
         add_transposed(start, column, self._x.data, slopes, width, flat_view(into[self.weights.name]))
 
 
-class Triples(Parametrisation):
-    """The table (S, S) of neighbouring states: T[b, c] + U[a, b, c] from (a, b) to the state of b and c."""
+ROW, LARGEST = 16, 1 << 17
+"entries of a table that take as long as a row of a list, and those of the largest table that stays in cache"
 
-    __slots__ = ("shape", "pair", "triple", "_place", "_pair_cell", "_triple_cell")
+
+class Triples(Parametrisation):
+    """Energies of the pairs of neighbouring states that are allowed: T[b, c] + U[a, b, c] from (a, b) to that of c.
+
+    They are a list of pairs of states, or a table (S, S) where that is faster.
+    """
+
+    __slots__ = ("shape", "rows", "pair", "triple", "_pair_cell", "_triple_cell", "_place", "_kept")
 
     linear = True
 
     def __init__(self, states: SecondOrder, pair: Parameter, triple: Parameter) -> None:
         k = states.declaration.n_tags
-        self.shape = (states.n_tags, states.n_tags)
         self.pair, self.triple = pair, triple
-        tag, before = states.tag[:, None], states.before[:, None]
+        tag, before, after = states.tag[:, None], states.before[:, None], np.arange(k)
         rules = states.declaration.rules
         allowed = np.ones((states.n_tags, k), np.bool_) if rules is None else rules.pair[states.tag]
-        place = np.arange(states.n_tags)[:, None] * states.n_tags + states.of_pair[states.tag]
-        self._place: I64 = place[allowed]
-        self._pair_cell: I64 = (tag * k + np.arange(k))[allowed]
-        cell = np.where(before >= 0, (before * k + tag) * k + np.arange(k), triple.size)
-        self._triple_cell: I64 = cell[allowed]
+        self.rows: I64 = np.column_stack([np.nonzero(allowed)[0], states.of_pair[states.tag][allowed]])
+        entries = states.n_tags**2
+        dense = entries <= min(ROW * len(self.rows), LARGEST)
+        self.shape = (states.n_tags, states.n_tags) if dense else (len(self.rows),)
+        self._place = self.rows @ np.array([states.n_tags, 1]) if dense else None
+        self._kept: SparseTable | None = None
+        self._pair_cell: I64 = (tag * k + after)[allowed]
+        self._triple_cell: I64 = np.where(before >= 0, (before * k + tag) * k + after, triple.size)[allowed]
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -172,10 +184,23 @@ class Triples(Parametrisation):
         return ("Triples", self.shape)
 
     def evaluate(self, values: Values) -> Floats:
-        found = np.full(self.shape, np.inf)
         triple = np.append(values[self.triple.name].ravel(), 0.0)
-        energies = values[self.pair.name].ravel()[self._pair_cell] + triple[self._triple_cell]
+        energies: Floats = values[self.pair.name].ravel()[self._pair_cell] + triple[self._triple_cell]
+        if self._place is None:
+            return energies
+        found = np.full(self.shape, np.inf)
         found.reshape(-1)[self._place] = energies
+        return found
+
+    def factor(self, scope: list[Any]) -> Factor:
+        """The factors of these pairs of variables."""
+        if self._place is not None:
+            return Table(scope, energies=self, name="transition")
+        if self._kept is None:
+            self._kept = SparseTable(scope, self.rows, energies=self, name="transition")
+        # To check a long list takes longer than to answer a short sequence.
+        found = copy.copy(self._kept)
+        found.scope = Scope(scope)
         return found
 
     def numbers(self, values: Values, rows: slice, out: Floats) -> None:
@@ -184,7 +209,7 @@ class Triples(Parametrisation):
     def pullback(self, values: Values, rows: slice, gradient: Floats, into: Mapping[str, Floats]) -> None:
         whole = np.zeros(self.shape)
         by_rows(whole, gradient.shape[1])[rows] = gradient
-        slope = whole.reshape(-1)[self._place]
+        slope = whole if self._place is None else whole.reshape(-1)[self._place]
         for parameter, cell in ((self.pair, self._pair_cell), (self.triple, self._triple_cell)):
             if parameter.name in into:
                 target = flat_view(into[parameter.name])

@@ -42,9 +42,9 @@ def _dot(x, first, y, second, k):  # type: ignore[no-untyped-def]
     return (a + b) + (c + d)
 
 
-@kernel(NOTHING, AT_I8, AT_F8, AT_F8, AT_F8, AT_U4, AT_U4, AT_F8, AT_F8, AT_F8, SIZE, SIZE)
+@kernel(NOTHING, AT_I8, AT_F8, AT_F8, AT_F8, AT_F8, AT_U4, AT_U4, AT_F8, AT_F8, AT_F8, SIZE, SIZE)
 def add_pair_products(  # type: ignore[no-untyped-def]
-    run, weight, to_variable, to_factor, scope, variable_sample, share, sums, scratch, low, high
+    run, weight, constants, to_variable, to_factor, scope, variable_sample, share, sums, scratch, low, high
 ):  # fmt: skip
     """Add the products of factors low to high to `sums`, (k0 * k1,) in C order; `share` is by sample.
 

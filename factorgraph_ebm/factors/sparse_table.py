@@ -19,6 +19,7 @@ from factorgraph_ebm.factors.message_kernels import MessageKernels
 from factorgraph_ebm.factors.sparse_given import distinct_rows, states_of_one
 from factorgraph_ebm.factors.sparse_kernels import sparse_min, sparse_mixed, sparse_sum
 from factorgraph_ebm.factors.sparse_statistics import sparse_statistics
+from factorgraph_ebm.factors.sparse_weights import sparse_weights
 from factorgraph_ebm.factors.statistics_kernels import StatisticsKernel
 from factorgraph_ebm.graph.automaton import Automaton
 from factorgraph_ebm.graph.checks import check_name, count, said
@@ -148,7 +149,9 @@ class SparseTable(Factor):
 
     @staticmethod
     def message_kernels(states: tuple[int, ...]) -> MessageKernels:
-        return MessageKernels(sparse_min, sparse_sum, sparse_mixed)
+        return MessageKernels(
+            sparse_min, sparse_sum, sparse_mixed, weights=sparse_weights if len(states) == 2 else None
+        )
 
     def reads_in_place(self, states: tuple[int, ...]) -> bool:
         return self.otherwise == math.inf

@@ -15,6 +15,7 @@ from factorgraph_ebm.compiler.layout import Layout, joined
 from factorgraph_ebm.compiler.schedules import Operators, sequential
 from factorgraph_ebm.engine.forest import decode_forests, solve_forests
 from factorgraph_ebm.factors.pair_products import add_pair_products, room_for
+from factorgraph_ebm.factors.sparse_weights import add_sparse_products
 from factorgraph_ebm.inference.passing import Passing, Workspace, columns, paced
 from factorgraph_ebm.inference.remembering import once_for
 from factorgraph_ebm.inference.tables import run_of
@@ -49,6 +50,7 @@ class Forests:
         )
         self.steps, self._blocks, self._size = plan
         self._spaces: list[_Space] = []
+        self._summed = "SparseTable" if "SparseTable" in layout.kinds else "Table"
         self._sum_start = self._find_sums()
         self._share, self._sums = np.zeros(0), np.zeros(0)
 
@@ -58,7 +60,10 @@ class Forests:
         return self._sum_start is not None
 
     def _find_sums(self) -> I64 | None:
-        """Where the sums of each run begin, and where they end, where all factors are pairs that share their table."""
+        """Where the sums of each run begin, and where they end, where all factors are pairs that share their table.
+
+        Or all share their list of configurations, which has a sum for each row.
+        """
         if self.passing.form != "weights":
             return None
         layout = self.passing.layout
@@ -67,12 +72,22 @@ class Forests:
         start = [0]
         for r, kind in enumerate(layout.kinds):
             fields = run_of(layout.compiled, r)
-            serves = kind == "Table" and fields.arity == 2 and fields.shared >= 0
+            serves = kind == self._summed and fields.arity == 2 and fields.shared >= 0
             if not serves and np.any(block_run[inside] == r):
                 return None
-            start.append(start[-1] + (math.prod(fields.states) if serves else 0))
+            size = math.prod(fields.states) if kind == "Table" else len(self._numbers_of(r))
+            start.append(start[-1] + (size if serves else 0))
         fits = 8 * start[-1] * (len(block_start) - 1) <= LARGEST_SUMS
         return np.array(start, np.int64) if fits else None
+
+    def _numbers_of(self, run: int) -> I64:
+        """The number that each row of the list of a run reads; none for other structures."""
+        if self.passing.layout.kinds[run] != "SparseTable":
+            return np.zeros(0, np.int64)
+        compiled = self.passing.compiled
+        at = int(compiled.run_field[compiled.run_field_start[run] + a.RUN_CONSTANT])
+        rows = int(compiled.constants[at + 1])
+        return compiled.constants[at + 2 : at + 2 + rows].astype(np.int64)
 
     def add_statistics(self, share: F64, out: Numbers) -> None:
         """Add share (N,) * expected indicators of the numbers of factors; 0 for samples not answered here.
@@ -91,8 +106,11 @@ class Forests:
             if not sums.any():
                 continue
             fields = run_of(self.passing.compiled, r)
-            entry = np.arange(fields.states[0])[:, None] * fields.strides[0]
-            place = (entry + np.arange(fields.states[1]) * fields.strides[1]).ravel()
+            if self._summed == "Table":
+                entry = np.arange(fields.states[0])[:, None] * fields.strides[0]
+                place = (entry + np.arange(fields.states[1]) * fields.strides[1]).ravel()
+            else:
+                place = self._numbers_of(r)
             read = int(field[self.passing.compiled.run_field_start[r] + a.RUN_SHARED])
             there = sums != 0.0  # what nobody reads may be NaN
             out.store[fields.shared + place[there]] += self.passing.weight[read + place[there]] * sums[there]
@@ -116,7 +134,8 @@ class Forests:
         sum_start = np.zeros(1, np.int64) if self._sum_start is None else self._sum_start
         if share is not None and self._sum_start is not None:
             self._share, self._sums = share.copy(), np.zeros(sum_start[-1] * len(compiled.chunk_variable_start[1:]))
-        products = add_pair_products.address, self._share, self._sums, sum_start
+        adds = add_pair_products if self._summed == "Table" else add_sparse_products
+        products = adds.address, self._share, self._sums, sum_start
         pointed = self.passing.join_kernel.address, self.passing.weigh_kernel.address
         unary = probability if self.passing.form == "weights" else self.passing.unary
         self._run(solve_forests, unary, pointed, tail, (*out, *products), ("room",))

@@ -1,6 +1,7 @@
 """Second-order tags against all taggings, and the tagger that is made of them."""
 
 import itertools
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.errors import FactorError, InfeasibleError, MethodError
+from factorgraph_ebm.estimators import second_order
 from factorgraph_ebm.estimators.second_order import SecondOrder
 from factorgraph_ebm.estimators.tagging_answers import Asked
 from factorgraph_ebm.estimators.tagging_graph import Declaration, Rules, Sequences, blocks, samples_of, singles
@@ -24,7 +26,7 @@ F = 3
 class Drawn:
     """A tagger of order 2 with drawn weights, and drawn sequences."""
 
-    def __init__(self, k, tokens, seed, share, boundaries=False, limited=False):
+    def __init__(self, k, tokens, seed, share, boundaries=False, limited=False, as_list=False):
         rng = np.random.default_rng(seed)
         self.k = k
         rules = None
@@ -34,7 +36,9 @@ class Drawn:
             rules = Rules(start, rng.random((k, k)) < 0.8, end)
         self.declaration = Declaration(k, F, 0, boundaries, rules, 2)
         self.learned = rng.random((k, k, k)) < share
-        self.second = SecondOrder(self.declaration, self.learned)
+        # A table, or the list of pairs of states that many tags have.
+        with mock.patch.object(second_order, "ROW", 0 if as_list else second_order.ROW):
+            self.second = SecondOrder(self.declaration, self.learned)
         self.values = {name: rng.normal(size=p.shape) for name, p in self.declaration.parameters().items()}
         self.values["second"][~self.learned] = 0.0
         self.start = np.concatenate([[0], np.cumsum(tokens)]).astype(np.int64)
@@ -69,7 +73,7 @@ def drawn(limited):
     """Up to three tags, up to two sequences of up to five tokens; from no triple to all triples with weights."""
     return st.builds(
         Drawn, st.integers(1, 3), st.lists(st.integers(0, 5), min_size=1, max_size=2).filter(any),
-        st.integers(0, 10_000), st.sampled_from([0.0, 0.2, 1.0]), st.booleans(), limited,
+        st.integers(0, 10_000), st.sampled_from([0.0, 0.2, 1.0]), st.booleans(), limited, st.booleans(),
     )  # fmt: skip
 
 
