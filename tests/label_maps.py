@@ -21,7 +21,7 @@ def noisy(n, size, n_labels, noise, rng):
 
 
 def drawn(n, size, strength, scale, seed):
-    """Normal energies (size, size, 2), and label maps drawn from exp(-scale energies - strength [neighbours differ])."""
+    """Normal energies (size, size, 2), and label maps from exp(-scale energies - strength [neighbours differ])."""
     rng = np.random.default_rng(seed)
     y = fg.output("y", shape=(size, size), n_states=2)
     pictures, maps = [], []

@@ -10,7 +10,7 @@ import pytest
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "benchmarks"
 NAMES = (
     "chains", "convergence", "cut", "declare", "exact", "grid_general", "grid_min_sum", "grid_shared",
-    "grid_structured", "grid_sum_product", "learning", "sparse",
+    "grid_structured", "grid_sum_product", "learning", "segmentation", "sparse",
 )  # fmt: skip
 
 

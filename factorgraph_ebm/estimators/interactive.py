@@ -124,7 +124,7 @@ class Interactive:
         if box is None:
             return None
         height, width = self._shape
-        top, left, bottom, right = (int(edge) for edge in box)
+        top, left, bottom, right = (int(edge) for edge in box) if len(box) == 4 else (0, 0, 0, 0)
         if not (0 <= top < bottom <= height and 0 <= left < right <= width):
             raise EvidenceError(
                 f"box={tuple(box)}: (top, left, bottom, right) must be inside the picture of {height} x {width} "

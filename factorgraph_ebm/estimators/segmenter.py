@@ -43,6 +43,7 @@ from factorgraph_ebm.model import EnergyModel
 
 UNARY = ("linear", "logistic", "energies")
 CUTS = ("cut", "expansion")
+NO_LABELS = "no pixel has a label: all are ignore={!r}."
 
 
 class Segmenter(Estimator):
@@ -150,13 +151,13 @@ class Segmenter(Estimator):
         MethodError : choices that cannot work together.
         """
         self._check_words()
-        scenes, single = read_scenes(X, self.neighbours)
+        scenes, single = self._read(X)
         maps = read_labels(y, scenes, single)
         self.classes_ = self._classes_of(maps, scenes)
         labels = numbered(maps, self.classes_, self.ignore)
         kept = [i for i, each in enumerate(labels) if (each >= 0).any()]
         if not kept:
-            raise EvidenceError(f"no pixel has a label: all are ignore={self.ignore!r}.")
+            raise EvidenceError(NO_LABELS.format(self.ignore))
         scenes = [restricted(scenes[i], labels[i] >= 0) for i in kept]
         labels = [labels[i][labels[i] >= 0] for i in kept]
         names = [f"X[{i}]" for i in kept]
@@ -174,6 +175,16 @@ class Segmenter(Estimator):
         )  # fmt: skip
         return self
 
+    def _read(self, X: Any) -> tuple[list[Scene], bool]:  # noqa: N803 - scikit-learn's name
+        """Scenes; arrays of energies have no colours."""
+        scenes, single = read_scenes(X, self.neighbours)
+        if isinstance(self.unary, str) and self.unary == "energies":
+            scenes = [
+                s._replace(energies=s.features, features=None, colours=None) if s.energies is None else s
+                for s in scenes
+            ]
+        return scenes, single
+
     def _check_words(self) -> None:
         if isinstance(self.unary, str) and self.unary not in UNARY:
             raise MethodError(f'there is no unary="{self.unary}".{did_you_mean(self.unary, UNARY)}')
@@ -185,8 +196,11 @@ class Segmenter(Estimator):
             return np.unique(np.asarray(self.classes))
         if isinstance(self.unary, str) and self.unary == "energies":
             return np.arange(_energies_of(scenes[0], "X[0]").shape[1])
-        found = np.unique(np.concatenate(maps))
-        return found[~is_ignored(found, self.ignore)]
+        found = np.unique(np.concatenate(maps)) if maps else np.zeros(0, np.int64)
+        found = found[~is_ignored(found, self.ignore)]
+        if not len(found):
+            raise EvidenceError(NO_LABELS.format(self.ignore))
+        return found
 
     def _fit_unary(self, scenes: list[Scene], labels: list[I64], names: list[str]) -> list[F64]:
         """Fit what comes before the pairs, and return what their unary energies are made from."""
@@ -293,7 +307,7 @@ class Segmenter(Estimator):
     def confusion(self, X: Any, y: Any) -> I64:  # noqa: N803 - scikit-learn's name
         """Numbers of labelled pixels, [right, said], (K, K)."""
         self._check_fitted()
-        scenes, single = read_scenes(X, self.neighbours)
+        scenes, single = self._read(X)
         right = numbered(read_labels(y, scenes, single), self.classes_, self.ignore)
         said = self.predict(X)
         numbers = [np.searchsorted(self.classes_, each).ravel() for each in ([said] if single else said)]
@@ -305,7 +319,7 @@ class Segmenter(Estimator):
 
     def _asked(self, X: Any, scribbles: Any) -> tuple[list[Scene], list[dict[str, Any]], list[I64], bool]:  # noqa: N803
         self._check_fitted()
-        scenes, single = read_scenes(X, self.neighbours)
+        scenes, single = self._read(X)
         names = ["X"] if single else [f"X[{i}]" for i in range(len(scenes))]
         samples = [sample_of(s, self._unary_of(s, n), self._energies, n) for s, n in zip(scenes, names)]
         if scribbles is None:
@@ -349,7 +363,6 @@ class Segmenter(Estimator):
 
 def _energies_of(scene: Scene, where: str) -> F64:
     """Given energies; those of an array are the array."""
-    given = scene.energies if scene.energies is not None else scene.features
-    if given is None:
+    if scene.energies is None:
         raise EvidenceError(f'{where}: unary="energies" needs "energies".')
-    return given
+    return scene.energies

@@ -9,6 +9,7 @@ import numpy as np
 
 from factorgraph_ebm.errors import FormatError, MethodError
 from factorgraph_ebm.estimators.node_features import Scaling
+from factorgraph_ebm.estimators.segmentation_losses import loss_of
 from factorgraph_ebm.formats.archive import ArchiveReader, ArchiveWriter
 from factorgraph_ebm.formats.text import PathLike
 from factorgraph_ebm.model import EnergyModel
@@ -97,8 +98,13 @@ def read_segmenter(kind: type[Kind], path: PathLike, choices: Mapping[str, Any])
         if "logistic" in arrays:
             segmenter.logistic_ = arrays["logistic"]
         segmenter._energies = segmenter._architecture()
-        model = EnergyModel(segmenter._energies, loss=segmenter.loss, inference=segmenter._learning_method()[0])
+        loss = loss_of(segmenter.loss, None)
+        model = EnergyModel(segmenter._energies, loss=loss, inference=segmenter._learning_method()[0])
         model.parameters = {name: np.array(archive.array(at)) for name, at in header["parameters"].items()}
+        first = {"unary"} if segmenter._energies.unary == "features" else {"scale", "bias"}
+        if not first <= set(model.parameters):
+            missing = ", ".join(sorted(first - set(model.parameters)))
+            raise FormatError(f"{path}: the parameters {missing} are not there.")
         model.history = [{name: float.fromhex(v) for name, v in row.items()} for row in header["history"]]
     except FormatError:
         raise

@@ -85,5 +85,6 @@ def test_broken_files(tmp_path, rng):
         with pytest.raises(fg.FormatError, match=message):
             load(broken)
     assert load(header).predict(image).shape == (6, 6)
-    with pytest.raises(fg.FormatError):
-        fg.Segmenter.load(tmp_path / "none.npz")
+    path.write_bytes(b"PK")
+    with pytest.raises(fg.FormatError, match="not an archive"):
+        fg.Segmenter.load(path)

@@ -86,9 +86,9 @@ def test_bad_questions():
         segmenter.predict(IMAGE[..., :1])
     with pytest.raises(fg.EvidenceError, match=r"scribbles.*shape \(3, 6\)"):
         segmenter.predict(IMAGE, scribbles=LABELS[:3])
-    with pytest.raises(fg.EvidenceError, match="label 5 is none"):
+    with pytest.raises(fg.EvidenceError, match="label 4 is none"):
         segmenter.predict(IMAGE, scribbles=LABELS + 4)
-    with pytest.raises(fg.EvidenceError, match="label 5 is none"):
+    with pytest.raises(fg.EvidenceError, match="label 4 is none"):
         segmenter.score(IMAGE, LABELS + 4)
     with pytest.raises(fg.MethodError, match='"accuracy" or "iou"'):
         segmenter.score(IMAGE, LABELS, metric="f1")
