@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64
-from factorgraph_ebm.graph.sparse_rows import SparseRows
+from factorgraph_ebm.graph.sparse_rows import SparseRows, sparse_rows
 
 BLOCK = 1 << 19
 "bytes of rows of G in one block"
@@ -64,9 +64,13 @@ def column_sums(matrix: Any, at: I64, width: int, work: int = 1 << 15) -> Column
     n, m = matrix.shape
     rows = max(1, BLOCK // (8 * width))
     blocks = -(-n // rows)
+    if blocks <= 1:
+        few = sparse_rows(matrix.T, np.arange(m) * width, at, width)
+        none = np.zeros(0, np.int64)
+        return ColumnSums(few, few.shares(work), few, [], none)
     columns = matrix.tocsc()  # rows ascend within each column
     count = np.diff(columns.indptr).astype(np.int64)
-    frequent = count >= OFTEN * blocks if blocks > 1 else np.zeros(m, bool)
+    frequent = count >= OFTEN * blocks
     place, value = at.astype(np.uint32)[columns.indices], columns.data.astype(np.float64, copy=False)
     numbers = np.flatnonzero(frequent)
     rare = np.flatnonzero(~frequent)

@@ -3,10 +3,10 @@
     h_j = beta sum over samples s of weight_s sum over numbers i of (d number_i / d w_j)^2 variance_i
 
 That is the diagonal of the Hessian of a likelihood where every factor, and every variable, stands alone and has all of
-its answers equally likely: the variance is that of the indicator of what is read, (1/K)(1 - 1/K) for one of K states.
-As a metric it depends on the data alone, not on where the optimiser is. At the answers that are found the curvature
-of rare events nearly vanishes, and steps scaled by that go too far: equal probabilities bound it from above, as in
-Böhning, "Multinomial logistic regression algorithm", Annals of the Institute of Statistical Mathematics 44(1), 1992.
+its answers equally likely: the variance is that of the indicator of what is read, (1/K)(1 - 1/K) for one of K states,
+and entries that read one number count as independent. As a metric it depends on the data alone, not on where the optimiser is. At the answers that are found the
+curvature of rare events nearly vanishes, and steps scaled by that go too far: equal probabilities bound it from above,
+as in Böhning, "Multinomial logistic regression algorithm", Annals of the Institute of Statistical Mathematics 44(1), 1992.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _variances(batch: Batch, weight: F64) -> Numbers | None:
     """weight (n,) of samples * the variance of what is read of each number; None: not known."""
     union, compiled = batch.union, batch.compiled
     found = zeros(union)
-    k = np.diff(compiled.variable_start.astype(np.int64))
+    k: I64 = np.diff(compiled.variable_start.astype(np.int64)).astype(np.int64)
     of_state = weight[compiled.variable_sample] * (1.0 - 1.0 / k) / k
     found.unary[:] = np.repeat(of_state, k)
     for run, kind in enumerate(union.layout.kinds):

@@ -17,7 +17,7 @@ from factorgraph_ebm.graph.sparse_rows import SparseRows, sparse_rows
 from factorgraph_ebm.inference.passing import processors
 from factorgraph_ebm.inference.threads import share_out
 from factorgraph_ebm.learning.column_sums import ColumnSums, column_sums
-from factorgraph_ebm.learning.layout import Gradient
+from factorgraph_ebm.learning.layout import Gradient, Room
 from factorgraph_ebm.learning.layout import Values as ParameterValues
 
 SHARE = 1 << 15
@@ -31,11 +31,14 @@ class Direct:
     """
 
     def __init__(self, matrix: Any, weights: Parameter, at: I64) -> None:
-        # What is added to lies in ascending order: each row is met once, and read ahead of.
-        order = np.argsort(at, kind="stable")
-        matrix = matrix[order].tocsr()
-        self.weights, self.at = weights, at[order]
+        self.weights, self.at = weights, at
         "`at`: element of the unary energies where each row begins"
+        self._at = at
+        "the same for the rows of `matrix`"
+        if matrix.nnz >= SHARE:
+            # Rows go where they lie one after another: what is written then streams by.
+            order = np.argsort(at, kind="stable")
+            matrix, self._at = matrix[order].tocsr(), at[order]
         self._width = weights.size // max(1, int(matrix.shape[1]))
         self._used: I64 | None = None
         "flat numbers of the entries of the parameter that are read; None: all"
@@ -46,14 +49,17 @@ class Direct:
             matrix = type(matrix)((matrix.data, number, matrix.indptr), shape=(len(at), len(columns)))
         self.matrix = matrix
         self._places = np.arange(matrix.shape[1]) * self._width
+        # Room for whole parameters of which only some entries are free. Who uses it takes it out.
+        self._rooms: list[Room] = []
+        self._slopes: list[F64] = []
 
     @functools.cached_property
     def _rows(self) -> SparseRows:
-        return sparse_rows(self.matrix, self.at, self._places, self._width)
+        return sparse_rows(self.matrix, self._at, self._places, self._width)
 
     @functools.cached_property
     def _columns(self) -> ColumnSums:
-        return column_sums(self.matrix, self.at, self._width, SHARE)
+        return column_sums(self.matrix, self._at, self._width, SHARE)
 
     @functools.cached_property
     def _row_shares(self) -> list[tuple[int, int]]:
@@ -61,16 +67,24 @@ class Direct:
 
     def bind(self, values: Values, unary: F64, threads: int | None) -> None:
         """Add the product to the unary energies."""
-        if self._used is None:
+        name, room = self.weights.name, None
+        whole = self._used is None and self.weights.is_declared
+        if whole and isinstance(values, ParameterValues) and values.is_scattered(name):
+            room = values.fill(name, self._rooms.pop() if self._rooms else None)
+            weights = room.array
+        elif self._used is None:
             weights = self.weights.evaluate(values).reshape(-1)
         elif isinstance(values, ParameterValues):
-            weights = values.pick(self.weights.name, self._used)
+            weights = values.pick(name, self._used)
         else:
-            weights = values[self.weights.name].reshape(-1)[self._used]
+            weights = values[name].reshape(-1)[self._used]
         _in_shares(self._row_shares, lambda low, high: self._rows.add(weights, unary, low, high), threads)
+        if room is not None:
+            self._rooms.append(room)
 
     def pull(self, values: Values, unary: F64, into: Mapping[str, F64], threads: int | None) -> None:
         """Add the gradient with respect to the weights, from that with respect to the unary energies."""
+
         def add(out: F64) -> None:
             self._columns.add(unary, out, lambda shares, work: _in_shares(shares, work, threads))
 
@@ -80,7 +94,7 @@ class Direct:
         """The same with every feature squared, of numbers that are equal in all states of a variable."""
 
         def add(out: F64) -> None:
-            row = np.repeat(self.at, np.diff(self.matrix.indptr))
+            row = np.repeat(self._at, np.diff(self.matrix.indptr))
             found = np.bincount(self.matrix.indices, self.matrix.data**2 * unary[row], len(self._places))
             out += np.repeat(found, self._width)
 
@@ -91,7 +105,15 @@ class Direct:
         name = self.weights.name
         if name not in into:
             return
-        whole = self._used is None and self.weights.is_declared and into[name].flags.c_contiguous
+        whole = self._used is None and self.weights.is_declared
+        if whole and isinstance(into, Gradient) and into.is_scattered(name):
+            slopes = self._slopes.pop() if self._slopes else np.empty(len(self._places) * self._width)
+            slopes[:] = 0.0
+            add(slopes)
+            into.add_all(name, slopes)
+            self._slopes.append(slopes)
+            return
+        whole = whole and into[name].flags.c_contiguous
         out = into[name].reshape(-1) if whole else np.zeros(len(self._places) * self._width)
         add(out)
         if self._used is not None and isinstance(into, Gradient):

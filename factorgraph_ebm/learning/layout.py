@@ -57,11 +57,31 @@ class Values(Mapping[str, F64]):
         found: F64 = np.where(place >= 0, self._w[place], kept)
         return found
 
+    def is_scattered(self, name: str) -> bool:
+        """Whether a parameter is partly frozen, so that an array of its values must be made."""
+        return name in self._layout.cells and name not in self._made
+
+    def fill(self, name: str, room: Room | None) -> Room:
+        """The values of a parameter that is partly frozen, in room that was made for it earlier, or new."""
+        layout = self._layout
+        if room is None or room.layout is not layout:
+            return Room(layout, self._make(name).reshape(-1))
+        cells, at = layout.cells[name], layout.offset[name]
+        room.array[cells] = self._w[at : at + len(cells)]  # what is frozen is there already
+        return room
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._layout.parameters)
 
     def __len__(self) -> int:
         return len(self._layout.parameters)
+
+
+class Room(NamedTuple):
+    """An array of all entries of a parameter, for one layout: making it anew takes longer than filling it."""
+
+    layout: Layout
+    array: F64
 
 
 class Gradient(Mapping[str, F64]):
@@ -88,6 +108,15 @@ class Gradient(Mapping[str, F64]):
             self._vector[place[place >= 0]] += slopes[place >= 0]
         else:
             self._vector[self._layout.offset[name] + cells] += slopes
+
+    def add_all(self, name: str, slopes: F64) -> None:
+        """Add to all entries that are free, from slopes of all, flat."""
+        at, cells = self._layout.offset[name], self._layout.cells[name]
+        self._vector[at : at + len(cells)] += slopes[cells]
+
+    def is_scattered(self, name: str) -> bool:
+        """Whether a parameter is partly frozen, so that an array of its slopes must be made."""
+        return name in self._layout.cells and name not in self._made
 
     def vector(self) -> F64:
         """The whole, (n_free,); nothing is added after that."""

@@ -132,9 +132,9 @@ def lbfgs(max_iterations: int | None = None, tolerance: float = 1e-5, memory: in
             return state._replace(iteration=iteration, evaluations=evaluations, finished=True, step=0.0)
         now, w, threads = found.objective, found.w, oracle.threads
         steps, changes, curvatures, leasts = state.steps, state.changes, state.curvatures, state.least_curvatures
-        step, change = np.empty(len(w)), np.empty(len(w))
-        length = by_pieces(lambda p: subtract_and_square(w[p], state.w[p], step[p]), len(w), threads)
-        square = by_pieces(lambda p: subtract_and_square(now.gradient[p], state.gradient[p], change[p]), len(w), threads)
+        step, change, slope, n = np.empty(len(w)), np.empty(len(w)), now.gradient, len(w)
+        length = by_pieces(lambda p: subtract_and_square(w[p], state.w[p], step[p]), n, threads)
+        square = by_pieces(lambda p: subtract_and_square(slope[p], state.gradient[p], change[p]), n, threads)
         curvature, least = dot(step, change), COSINE * math.sqrt(length) * math.sqrt(square)
         scale = state.scale
         if curvature > least:
@@ -178,7 +178,8 @@ def _scale(oracle: Oracle, regularizer: Regularizer, w: F64, slope: F64) -> F64:
         return np.zeros(0)
     curvature[~bent] = np.mean(curvature[bent])
     scale = 1.0 / np.sqrt(curvature)
-    return scale * (scaled_square(slope, scale) / dot(slope, slope))
+    scale *= scaled_square(slope, scale) / dot(slope, slope)
+    return scale
 
 
 def _rescaled(scale: F64, step: F64, change: F64, product: float, threads: int) -> F64:
