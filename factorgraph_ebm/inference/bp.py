@@ -134,7 +134,7 @@ def best(problem: Problem, **options: Any) -> Answer:
 def _swept(problem: Problem, progress: Progress) -> Answer:
     """Min-sum where all is forests of pairs: the same, without what others need."""
     n = len(problem.compiled.sample_chunk)
-    passing = _start(problem, Passing, minimize=True, silent=True, repeated=False)
+    passing = started(problem, Passing, minimize=True, silent=True, repeated=False)
     chunks = range(len(progress.runs))
     state = np.full(len(problem.compiled.variable_cell), -1)
     Forests(passing, chunks).states(state)
