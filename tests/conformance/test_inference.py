@@ -195,12 +195,12 @@ def test_summing_some_and_minimising_others(forest):
         cells, views, summed = some_cells(case, joint, seed)
         for beta in (0.1, 1.0, 10.0, math.inf) if case.integral else (0.1, 1.0, 10.0):
             rows, free = joint.eliminate(cells, beta)
-            for method in ("auto", "enumerate", "bp"):
+            for method in ("auto", "enumerate", "junction_tree", "bp"):
                 options = {"asked": views, "latent": "marginalize", "beta": beta, "method": method}
                 best = quietly(fg.minimize, case.graph, case.given, parameters=case.parameters, **options)
                 where = f"case_of({seed}, forest={forest}), method {method!r}, beta {beta}"
                 assert not math.isnan(best.energy), where
-                if method == "enumerate" or can_sum_first(case.graph, case.known, summed):
+                if method in ("enumerate", "junction_tree") or can_sum_first(case.graph, case.known, summed):
                     assert best.exact, where
                 if best.exact:
                     proved += 1
