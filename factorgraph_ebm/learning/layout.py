@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.errors import ParameterError
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.parameters import Parameter
 from factorgraph_ebm.learning.regularizers import Entries
+
+Ints: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 
 
 class Values(Mapping[str, F64]):
@@ -161,7 +164,7 @@ class Layout(NamedTuple):
     upper: F64
     cells: Mapping[str, I64] = {}
     "flat numbers, ascending, of the free entries of parameters that are partly frozen"
-    place: Mapping[str, I64] = {}
+    place: Mapping[str, Ints] = {}
     "of the same, (size,): where each entry is in w, -1 where it is frozen"
 
     @property
@@ -253,7 +256,9 @@ def layout_of(graphs: Iterable[FactorGraph], seen: Mapping[str, Bool] | None = N
     return Layout(parameters, offset, size, start, lower, upper, cells, place)
 
 
-def _places(cells: I64, offset: int, size: int) -> I64:
-    place = np.full(size, -1)
+def _places(cells: I64, offset: int, size: int) -> Ints:
+    # As long as the parameter, of which few entries may be free: half the bytes where these are enough.
+    small = offset + len(cells) < 1 << 31
+    place: Ints = np.full(size, -1, np.int32) if small else np.full(size, -1, np.int64)
     place[cells] = offset + np.arange(len(cells))
     return place
