@@ -34,7 +34,7 @@ import timing
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.estimators.spans import span_scores
-from factorgraph_ebm.estimators.templates import CHUNKING
+from factorgraph_ebm.estimators.templates import CHUNKING, Template
 from factorgraph_ebm.formats.conll import read_conll
 from factorgraph_ebm.formats.conllu import read_conllu
 
@@ -63,12 +63,12 @@ def seconds_of(work: Callable[[], Any]) -> tuple[float, Any]:
 # Real data.
 
 
-def chunks(folder: pathlib.Path, quick: bool) -> tuple[Any, ...]:
-    """Features and tags of CoNLL-2000: train, then test."""
+def chunks(folder: pathlib.Path, most: int | None) -> tuple[Any, ...]:
+    """Features and tags of CoNLL-2000: train, then test; of the first sentences, where `most` says how many."""
     parts: list[Any] = []
     for name in ("train", "test"):
-        sentences = read_conll(folder / "conll2000" / f"{name}.txt.gz")[: 40 if quick else None]
-        parts += [[CHUNKING(sentence) for sentence in sentences], [[row[2] for row in rows] for rows in sentences]]
+        sentences = read_conll(folder / "conll2000" / f"{name}.txt.gz")[:most]
+        parts += [Template.parse(CHUNKING).features(sentences), [[row[2] for row in rows] for rows in sentences]]
     return tuple(parts)
 
 
@@ -96,11 +96,11 @@ def pos_features(words: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def pos(folder: pathlib.Path, quick: bool) -> tuple[Any, ...]:
-    """Features and universal tags of English web text: dev, then test."""
+def pos(folder: pathlib.Path, most: int | None) -> tuple[Any, ...]:
+    """Features and universal tags of English web text: dev, then test; `most` as for `chunks`."""
     parts: list[Any] = []
     for name in ("dev", "test"):
-        sentences = read_conllu(folder / "ud_ewt" / f"en_ewt-ud-{name}.conllu.gz")[: 40 if quick else None]
+        sentences = read_conllu(folder / "ud_ewt" / f"en_ewt-ud-{name}.conllu.gz")[:most]
         words = [[row for row in sentence.rows if row[0].isdigit()] for sentence in sentences]
         parts += [[pos_features([row[1] for row in rows]) for rows in words], [[row[3] for row in r] for r in words]]
     return tuple(parts)
@@ -276,11 +276,12 @@ def check() -> None:
 
 
 def rows_of(chosen: argparse.Namespace) -> Iterator[Row]:
+    most = 40 if chosen.quick else None
     for name in chosen.only:
         if name == "chunking" and (chosen.folder / "conll2000").is_dir():
-            yield from real("chunks, CoNLL-2000", chunks(chosen.folder, chosen.quick), chunk_f1, chosen)
+            yield from real("chunks, CoNLL-2000", chunks(chosen.folder, most), chunk_f1, chosen)
         elif name == "pos" and (chosen.folder / "ud_ewt").is_dir():
-            yield from real("universal tags, English web", pos(chosen.folder, chosen.quick), share_right, chosen)
+            yield from real("universal tags, English web", pos(chosen.folder, most), share_right, chosen)
         elif name in ("fit", "answers", "memory"):
             yield from {"fit": fit, "answers": answers, "memory": memory}[name](chosen)
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from factorgraph_ebm.answers.ranked import RankedResult
     from factorgraph_ebm.answers.result import MinimizeResult, Status
     from factorgraph_ebm.estimators.segment_tagger import SegmentTagger
+    from factorgraph_ebm.estimators.segmenter import Segmenter
     from factorgraph_ebm.estimators.sequence_tagger import SequenceTagger
     from factorgraph_ebm.formats import read, read_evidence, write
     from factorgraph_ebm.interop import from_networkx, to_networkx
@@ -74,6 +75,7 @@ _LAZY = {
     "MinimizeResult": "answers.result",
     "RankedResult": "answers.ranked",
     "SegmentTagger": "estimators.segment_tagger",
+    "Segmenter": "estimators.segmenter",
     "SequenceTagger": "estimators.sequence_tagger",
     "Status": "answers.result",
     "diagnose": "learning.diagnosis",
@@ -134,6 +136,7 @@ __all__ = [
     "RankedResult",
     "ScopeError",
     "SegmentTagger",
+    "Segmenter",
     "SequenceTagger",
     "SparseTable",
     "Status",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 ESTIMATORS: Mapping[str, str] = {
     "SegmentTagger": "segment_tagger",
+    "Segmenter": "segmenter",
     "SequenceTagger": "sequence_tagger",
 }
 "name -> file"

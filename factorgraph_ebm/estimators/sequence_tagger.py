@@ -33,6 +33,7 @@ from factorgraph_ebm.estimators.tagging_labels import (
 )
 from factorgraph_ebm.estimators.tagging_seen import Wanted, seen_of
 from factorgraph_ebm.estimators.tagging_training import Choices, Told, learn, read_loss
+from factorgraph_ebm.estimators.templates import TEMPLATES, Template
 from factorgraph_ebm.formats.text import PathLike
 from factorgraph_ebm.learning.optimizers import as_optimizer
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
@@ -71,6 +72,9 @@ class SequenceTagger(FittedTagger):
     boundaries : first and last tags have weights of their own; CRFsuite has none such
     pair_features : beginnings of names of features that are of a tag and the one before it, and not of a tag alone
     hashing : features go to 2^hashing columns by their hash, and names are forgotten; None: each has its own
+    template : makes the features of X, that is sentences of rows of columns, or of words: the text of a template of
+        CRF++ (see `estimators.templates`), or a word, "chunking" or "words"; None: X has features. Its features of two
+        tags are the `pair_features`
     random_state : seed of the order of sequences
     threads : at most so many; None: as many as pay
 
@@ -110,6 +114,7 @@ class SequenceTagger(FittedTagger):
         boundaries: bool = False,
         pair_features: str | Sequence[str] | None = None,
         hashing: int | None = None,
+        template: str | None = None,
         random_state: int = 0,
         threads: int | None = None,
     ) -> None:
@@ -126,6 +131,7 @@ class SequenceTagger(FittedTagger):
         self.boundaries = boundaries
         self.pair_features = pair_features
         self.hashing = hashing
+        self.template = template
         self.random_state = random_state
         self.threads = threads
 
@@ -308,7 +314,10 @@ class SequenceTagger(FittedTagger):
         return tagger
 
     def _dicts(self, X: Sequence[Any]) -> Sequence[Any]:  # noqa: N803
-        return X
+        return X if self.template is None else self._template().features(X)
+
+    def _template(self) -> Template:
+        return Template.parse(TEMPLATES.get(self.template or "", self.template or ""), "template=")
 
     def _choices(self) -> Choices:
         if self.order not in (1, 2):
@@ -327,9 +336,12 @@ class SequenceTagger(FittedTagger):
 
     def _pair_columns(self, table: FeatureTable) -> I64:
         """Columns of the features that are of two tags."""
-        if self.pair_features is None:
+        wanted = self.pair_features
+        if wanted is None and self.template is not None and self._template().has_pairs:
+            wanted = "B"
+        if wanted is None:
             return np.zeros(0, np.int64)
-        beginnings = (self.pair_features,) if isinstance(self.pair_features, str) else tuple(self.pair_features)
+        beginnings = (wanted,) if isinstance(wanted, str) else tuple(wanted)
         if self.hashing is not None:
             raise MethodError("pair_features= goes by names, which hashing= forgets. Leave one of them out.")
         return np.array([i for i, name in enumerate(table.names) if name.startswith(beginnings)], np.int64)

@@ -45,8 +45,8 @@ class Sequences(NamedTuple):
         first, last = int(self.start[low]), int(self.start[high])
         return Sequences(
             self.start[low : high + 1] - first,
-            self.x[first:last],
-            None if self.pair_x is None else self.pair_x[first:last],
+            _rows(self.x, first, last),
+            None if self.pair_x is None else _rows(self.pair_x, first, last),
             None if self.allowed is None else self.allowed[first:last],
         )
 
@@ -60,6 +60,14 @@ class Sequences(NamedTuple):
         inside = np.ones(int(self.start[-1]), bool)
         inside[self.ends()[1]] = False
         return np.flatnonzero(inside)
+
+
+def _rows(x: Any, first: int, last: int) -> Any:
+    """Rows of a CSR matrix, whose nonzeros stay where they are."""
+    low, high = int(x.indptr[first]), int(x.indptr[last])
+    found = type(x)((last - first, x.shape[1]), dtype=x.dtype)
+    found.data, found.indices, found.indptr = x.data[low:high], x.indices[low:high], x.indptr[first : last + 1] - low
+    return found
 
 
 class Rules(NamedTuple):

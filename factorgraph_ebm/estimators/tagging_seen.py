@@ -13,6 +13,9 @@ import numpy as np
 from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.estimators.tagging_graph import Declaration, Sequences
 
+AT_ONCE = 1 << 13
+"tokens that are looked at at once"
+
 
 class Wanted(NamedTuple):
     """CRFsuite's options of the same names."""
@@ -70,21 +73,23 @@ def _triples(sequences: Sequences, tags: I64, k: int, wanted: Wanted) -> Bool:
 
 def _state(x: Any, tags: I64, rows: I64, of_row: Bool, k: int, wanted: Wanted) -> Bool:
     n_features = x.shape[1]
-    token = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
-    tag = tags[token]
-    there = tag >= 0
-    cell = x.indices[there].astype(np.int64) * k + tag[there]
     possible = np.zeros(n_features * k, np.bool_)
-    possible[cell] = True
+    signed = wanted.min_freq > 0.0 or bool(len(x.data) and x.data.min() < 0.0)
+    total: F64 = np.zeros(n_features * k if signed else 0)
+    for first in range(0, x.shape[0], AT_ONCE):
+        last = min(first + AT_ONCE, x.shape[0])
+        here = slice(int(x.indptr[first]), int(x.indptr[last]))
+        tag = np.repeat(tags[first:last], np.diff(x.indptr[first : last + 1]))
+        cell = x.indices[here].astype(np.int64) * k + tag
+        possible[cell[tag >= 0]] = True
+        if signed:
+            np.add.at(total, cell[tag >= 0], x.data[here][tag >= 0])
     possible = possible.reshape(n_features, k)
     if wanted.all_possible_states:
         possible[np.unique(x.indices)] = True
     if len(rows):
         possible |= (abs(x[rows]).T @ of_row.astype(np.float64)) > 0.0
-    if wanted.min_freq <= 0.0 and not (len(x.data) and x.data.min() < 0.0):
-        return possible
-    total: F64 = np.bincount(cell, x.data[there], n_features * k).astype(np.float64)
-    return possible & (total.reshape(n_features, k) >= wanted.min_freq)
+    return possible & (total.reshape(n_features, k) >= wanted.min_freq) if signed else possible
 
 
 def _choices(sequences: Sequences, tags: I64, k: int) -> tuple[I64, Bool]:

@@ -53,6 +53,7 @@ def read_crfsuite(path: PathLike) -> tuple[list[list[Token]], list[list[str]]]:
     y: list[list[str]] = []
     tokens: list[Token] = []
     labels: list[str] = []
+    known = _Features()
     lines = read_text(path).split("\n")
     if not lines[-1]:
         lines.pop()
@@ -65,10 +66,16 @@ def read_crfsuite(path: PathLike) -> tuple[list[list[Token]], list[list[str]]]:
             continue
         label, *fields = line.split("\t")
         labels.append(_label(label, path, number))
-        if ":" in line or "\\" in line or "" in fields or len(set(fields)) < len(fields):
-            tokens.append(_features(fields, path, number))
-        else:
-            tokens.append(dict.fromkeys(fields, 1.0))
+        try:
+            features = [known[field] for field in fields if field]  # none between two tabs
+        except ValueError:
+            raise _no_feature(fields, path, number) from None
+        token = dict(features)
+        if len(token) < len(features):
+            token = dict.fromkeys(token, 0.0)
+            for name, value in features:
+                token[name] += value
+        tokens.append(token)
     if tokens:
         X.append(tokens)
         y.append(labels)
@@ -127,26 +134,31 @@ def _label(field: str, path: PathLike, number: int) -> str:
     return _ESCAPED.sub(r"\1", field)
 
 
-def _features(fields: list[str], path: PathLike, number: int) -> Token:
-    found: Token = {}
-    for field in fields:
-        if not field:  # two tabs
-            continue
+class _Features(dict[str, tuple[str, float]]):
+    """Name and number of each field, read where it first stands: most stand many times."""
+
+    def __missing__(self, field: str) -> tuple[str, float]:
         parts = _COLON.split(field)  # name, backslashes before the colon, the rest
         name = _ESCAPED.sub(r"\1", "".join(parts[:2]))
-        value = 1.0
-        if len(parts) > 1 and parts[2:] != [""]:
-            try:
-                value = float(parts[2]) if len(parts) == 3 else math.nan
-            except ValueError:
-                value = math.nan
-        if not math.isfinite(value) or not name:
-            raise FormatError(
-                f'{path}, line {number}: "{field}" is not a feature, that is a name, or a name, a colon and a finite '
-                r"number. A colon that is part of the name is written \: ."
-            )
-        found[name] = found.get(name, 0.0) + value
-    return found
+        value = float(parts[2]) if len(parts) > 1 and parts[2:] != [""] else 1.0
+        if len(parts) > 3 or not name or not math.isfinite(value):
+            raise ValueError(field)
+        found = self[field] = name, value
+        return found
+
+
+def _no_feature(fields: list[str], path: PathLike, number: int) -> FormatError:
+    """The error of a line, one of whose fields is no feature."""
+    known = _Features()
+    for field in filter(None, fields):
+        try:
+            known[field]
+        except ValueError:
+            break
+    return FormatError(
+        f'{path}, line {number}: "{field}" is not a feature, that is a name, or a name, a colon and a finite '
+        r"number. A colon that is part of the name is written \: ."
+    )
 
 
 def _written(name: str, what: str, where: str, path: PathLike) -> str:

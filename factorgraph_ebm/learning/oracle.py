@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.learning.pieces import add_squares, by_pieces
 
 
 class Evaluation(NamedTuple):
@@ -63,6 +64,11 @@ class Oracle(NamedTuple):
     "w -> the same problem with all latents held at their best values given the right answers; None: nothing is latent"
     traits: frozenset[str] = frozenset()
     'which of "convex", "piecewise_linear", "smooth", "linear", "fully_labelled", "objective", "exact" hold'
+    curvature: Callable[[], F64 | None] = lambda: None
+    """-> (n_free,) about the second derivatives of the sum of weight_s L_s along each entry, at any w; None: not known.
+    The same whenever it is asked"""
+    threads: int = 1
+    "that may work on vectors like w; what is found does not depend on them"
 
 
 class Regularizer(NamedTuple):
@@ -120,6 +126,12 @@ def objective(oracle: Oracle, regularizer: Regularizer, w: F64) -> Objective:
     evaluation = oracle.evaluate(w, None)
     count = max(1, oracle.n_samples)
     loss = total_loss(oracle, evaluation.losses) / count
+    if regularizer.l2 is not None:
+        strength, gradient = regularizer.l2, np.empty(len(w))
+        penalty = by_pieces(
+            lambda p: add_squares(evaluation.gradient[p], count, strength[p], w[p], gradient[p]), len(w), oracle.threads
+        )
+        return Objective(loss + penalty, gradient, loss)
     gradient = evaluation.gradient / count
     if regularizer.gradient is not None:
         gradient += regularizer.gradient(w)
@@ -127,7 +139,7 @@ def objective(oracle: Oracle, regularizer: Regularizer, w: F64) -> Objective:
 
 
 def minibatches(oracle: Oracle, epoch: int, size: int) -> list[I64]:
-    """All samples in parts of `size`, the last perhaps smaller, in an order of this epoch.
+    """All samples in parts of `size` or a little less, as equal as can be, in an order of this epoch.
 
     Which samples are together never changes, so what is prepared for a part serves every epoch: parts are ranges of
     `oracle.order(0)`, and come as their first samples do in `oracle.order(epoch)`.
@@ -136,16 +148,16 @@ def minibatches(oracle: Oracle, epoch: int, size: int) -> list[I64]:
     --------
     >>> oracle = from_slopes(lambda w, samples: (w, w[:, None]), [0.0], n_samples=5)
     >>> [part.tolist() for part in minibatches(oracle, 0, 2)], [part.tolist() for part in minibatches(oracle, 1, 2)]
-    ([[2, 4], [3, 0], [1]], [[2, 4], [1], [3, 0]])
+    ([[2, 4], [3, 0], [1]], [[1], [2, 4], [3, 0]])
     """
     if size == 1:
         return list(oracle.order(epoch)[:, None])
     together = oracle.order(0)
-    parts = [together[low : low + size] for low in range(0, len(together), size)]
+    parts = np.array_split(together, -(-len(together) // size)) if len(together) else []
     if epoch == 0:
         return parts
     place = np.empty(len(together), np.int64)
-    place[together] = np.arange(len(together)) // size
+    place[together] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     first = np.unique(place[oracle.order(epoch)], return_index=True)[1]
     return [parts[k] for k in np.argsort(first).tolist()]
 

@@ -39,7 +39,7 @@ def planes_of(problem: Problem, w: F64, samples: I64, *, update: int = 0) -> tup
         if there[i]:
             pull(i, gradient)
         slopes = gradient.vector()
-        support = np.flatnonzero(slopes)
+        support = np.flatnonzero(slopes != 0.0)  # of bools: five times as fast
         slopes = slopes[support]
         planes.append(Plane(loss, support, slopes, loss - dot(slopes, w[support])))
     return planes, Evaluation(asked.losses, np.zeros(0), asked.unconverged(), asked.infeasible())

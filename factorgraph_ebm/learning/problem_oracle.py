@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from typing import TypeAlias
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import FactorError
 from factorgraph_ebm.graph.assignment import Given
+from factorgraph_ebm.inference.passing import processors
 from factorgraph_ebm.learning.asking import Asking, loopy
+from factorgraph_ebm.learning.curvature import curvature_of
 from factorgraph_ebm.learning.data import Data
 from factorgraph_ebm.learning.evaluate import Problem, evaluate, make_problem
 from factorgraph_ebm.learning.oracle import Evaluation, Oracle, Plane, shuffled
@@ -68,6 +71,8 @@ def make_oracle(problem: Problem, start: F64, seed: int, told: Told | None = Non
         order=shuffled(len(problem.data.graphs), seed),
         complete=(lambda w: make_oracle(completed(problem, w), w, seed, told)) if hidden and minimised else None,
         traits=traits_of(problem, hidden=hidden),
+        curvature=functools.partial(curvature_of, problem),
+        threads=processors() if problem.inference.threads is None else problem.inference.threads,
     )
 
 

@@ -143,7 +143,8 @@ def test_tags_that_are_not_known_are_summed_or_minimised(loss):
             else:
                 total += min(right) - min(energies.values())
     assert tagger.objective_ == pytest.approx(total + taggings.penalty(tagger), rel=1e-9)
-    assert tagger.score(X, partly) > 0.5
+    if loss == "likelihood":
+        assert tagger.score(X, partly) > 0.6
 
 
 def test_a_dictionary_of_tags_limits_training():
@@ -261,6 +262,16 @@ def test_validation_keeps_the_best_weights():
     energies = [taggings.every(tagger, x) for x in held[0]]
     total = sum(loss_of("likelihood", e, tuple(y)) for e, y in zip(energies, held[1]))
     assert total == pytest.approx(min(losses), rel=1e-9)
+
+
+def test_an_interrupt_keeps_what_was_learned():
+    def interrupt(row):
+        if row["update"] == 5:
+            raise KeyboardInterrupt
+
+    with pytest.warns(fg.ConvergenceWarning, match="interrupted after 5 updates"):
+        tagger = fg.SequenceTagger(c2=0.1).fit(X, Y, callbacks=[interrupt])
+    assert tagger.n_iter_ == 5 and tagger.score(X, Y) > 0.5
 
 
 @pytest.mark.parametrize("choices, error, match", [

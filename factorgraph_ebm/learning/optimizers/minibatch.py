@@ -1,6 +1,6 @@
 """What stochastic gradient methods share: an epoch of steps over minibatches.
 
-    g = (1/|B|) sum over s in batch B of weight_s dL_s/dw + dR/dw         its expectation is the objective's gradient
+    g = (batches / P) sum over s in batch B of weight_s dL_s/dw + dR/dw     its mean over batches is the gradient
     w <- clip(prox(w - step * direction(g)))                              one step, or one for each entry
 
 The regulariser's rest (l1, groups) goes by its prox with the very step of the gradient, so that the fixed points are
@@ -13,7 +13,7 @@ there is no generator to save.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -30,6 +30,10 @@ is 1."""
 Move: TypeAlias = Callable[[tuple[F64, ...], F64, int], tuple[tuple[F64, ...], F64, float | F64]]
 """(what a rule remembers, gradient, number of the step from 1) -> what it remembers now, the direction, and the scale
 of each entry: w moves by -rate * scale * direction. In the long run the direction is the gradient."""
+
+
+EPOCHS = 100
+"that are trained for where no number is given"
 
 
 class MinibatchState(NamedTuple):
@@ -49,8 +53,18 @@ class MinibatchState(NamedTuple):
     "learning rate of the last step"
 
 
-def check(name: str, learning_rate: float, batch_size: int, schedule: Any, **shares: float) -> None:
+class Steps(NamedTuple):
+    """The options that all rules share."""
+
+    learning_rate: float
+    batch_size: int
+    schedule: Schedule
+    average: bool
+
+
+def _check(name: str, steps: Steps, shares: Mapping[str, float]) -> None:
     """Raise MethodError for an option out of its range; `shares` lie in [0, 1)."""
+    learning_rate, batch_size, schedule, _ = steps
     if not 0.0 < learning_rate < np.inf:
         raise MethodError(f"{name}: learning_rate must be a number > 0, not {learning_rate!r}.")
     if not (batch_size >= 1 and batch_size == int(batch_size)):
@@ -69,14 +83,12 @@ def minibatch_optimizer(
     name: str,
     n_memories: int,
     move: Move,
-    *,
-    learning_rate: float,
-    batch_size: int,
-    schedule: Schedule,
-    average: bool,
-    updates: int,
+    options: Steps,
+    **shares: float,
 ) -> Optimizer:
-    """The optimiser of a rule; an update is an epoch."""
+    """The optimiser of a rule; an update is an epoch. Raises MethodError; `shares` are options that lie in [0, 1)."""
+    _check(name, options, shares)
+    learning_rate, batch_size, schedule, average = options
     factor: Callable[[float], float]
     if schedule is None:
         factor = _constant
@@ -95,10 +107,11 @@ def minibatch_optimizer(
         seen, total = 0, 0.0
         gradient, rate = np.zeros(len(w)), learning_rate
         bounded = bool(np.isfinite(oracle.lower).any() or np.isfinite(oracle.upper).any())
-        for batch in minibatches(oracle, state.epoch, batch_size):
+        batches = minibatches(oracle, state.epoch, batch_size)
+        for batch in batches:
             evaluation = oracle.evaluate(w, batch)
             total += total_loss(oracle, evaluation.losses, batch)
-            gradient = evaluation.gradient / len(batch)
+            gradient = evaluation.gradient * (len(batches) / oracle.n_samples)
             if regularizer.gradient is not None:
                 gradient += regularizer.gradient(w)
             steps += 1
@@ -115,7 +128,7 @@ def minibatch_optimizer(
         value = loss + regularizer.value(mean)
         return MinibatchState(w, mean, memory, steps, state.epoch + 1, loss, value, norm(gradient), rate)
 
-    return Optimizer(name, init, update, best=_average, report=_report, updates=updates)
+    return Optimizer(name, init, update, best=_average, report=_report, updates=EPOCHS)
 
 
 def _constant(epochs: float) -> float:
