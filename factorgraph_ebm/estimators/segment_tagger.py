@@ -286,6 +286,10 @@ class SegmentTagger(Estimator):
         total = asked.marginals() @ of_label
         return [total[low:high] for low, high in _bounds(asked)]
 
+    def entropy(self, X: Sequence[Any]) -> F64:  # noqa: N803
+        """How unsure the tagger is of each sequence: the entropy of its segmentations, nats, (n,)."""
+        return self._ask(X).entropies_by_energy()
+
     def score(self, X: Sequence[Any], y: Sequence[Any]) -> float:  # noqa: N803
         """F1 of segments, those of the label `outside` left out: right are start, stop and label together.
 

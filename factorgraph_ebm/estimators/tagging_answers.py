@@ -78,7 +78,7 @@ class Asked(NamedTuple):
     def entropies(self) -> F64:
         """Of the distribution over taggings of each sequence, nats, (n,)."""
         if self.second is not None:
-            return self._entropies_by_energy()
+            return self.entropies_by_energy()
         start, marginals = self.sequences.start, self.state_marginals()
         left = self.sequences.pairs()
         total = np.zeros(len(marginals) + 1)
@@ -95,7 +95,7 @@ class Asked(NamedTuple):
         found: F64 = ends[start[1:]] - ends[start[:-1]]
         return np.maximum(found, 0.0)
 
-    def _entropies_by_energy(self) -> F64:
+    def entropies_by_energy(self) -> F64:
         """The mean energy less the free one: it needs no probabilities of pairs, which many states have too many of."""
         found = np.zeros(self.sequences.n)
         for i, _ in singles(self.sequences):

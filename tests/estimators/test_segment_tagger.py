@@ -154,8 +154,10 @@ def test_the_n_best_are_told_with_their_probabilities(fitted):
     for best, several in zip(fitted.predict(X), fitted.predict_n_best(X, 3)):
         assert several[0][0] == best
         assert several[0][1] >= several[1][1] >= several[2][1] > 0.0
-    everything = fitted.predict_n_best([np.ones((2, 3))], 100)[0]
-    np.testing.assert_allclose(sum(p for _, p in everything), 1.0, rtol=1e-9)
+    everything = np.array([p for _, p in fitted.predict_n_best([np.ones((2, 3))], 100)[0]])
+    np.testing.assert_allclose(sum(everything), 1.0, rtol=1e-9)
+    entropy = fitted.entropy([np.ones((2, 3)), np.zeros((0, 3))])
+    np.testing.assert_allclose(entropy, [-np.sum(everything * np.log(everything)), 0.0], rtol=1e-9)
 
 
 def test_empty_and_short_sequences_have_answers(fitted):
