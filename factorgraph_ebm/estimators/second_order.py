@@ -49,7 +49,7 @@ class SecondOrder:
 
     Examples
     --------
-    >>> states = SecondOrder(Declaration(n_tags=2, n_features=1, order=2), np.arange(8).reshape(2, 2, 2) == 3)
+    >>> states = SecondOrder(Declaration(2, 1, order=2), np.arange(8).reshape(2, 2, 2) == 3)
     >>> states.tag.tolist(), states.before.tolist(), states.of_pair.tolist()
     ([0, 1, 1], [-1, -1, 0], [[0, 2], [0, 1]])
     """

@@ -32,13 +32,13 @@ from factorgraph_ebm.estimators.segment_file import Fitted, read_segment_tagger,
 from factorgraph_ebm.estimators.segment_states import SegmentStates
 from factorgraph_ebm.estimators.segment_targets import (
     Segment,
-    check_scheme,
     lengths_of,
     number_segments,
     read_segments,
     refuse_long,
     tags_of_segments,
 )
+from factorgraph_ebm.estimators.spans import OUTSIDE, known_scheme
 from factorgraph_ebm.estimators.tagging_answers import Asked
 from factorgraph_ebm.estimators.tagging_graph import Sequences
 from factorgraph_ebm.estimators.tagging_labels import classes_of, length_of
@@ -67,7 +67,8 @@ class SegmentTagger(Estimator):
     boundaries : features of the first and of the last token of a segment have weights of their own, beside those that
         all its tokens have
     outside : label of tokens in no segment, each by itself: it is neither asked for nor told; None: there are none such
-    scheme : "BIO", "IOB1", "BIOES" or "BILOU": y is tags, and means segments; None: y is segments
+    scheme : "BIO", "IOB1", "BIOES", "BILOU", ...: y is tags, which mean segments as conlleval reads them; None: y is
+        segments
     all_possible_states, all_possible_transitions, min_freq, hashing, random_state, threads : as in `SequenceTagger`
 
     Attributes
@@ -195,7 +196,10 @@ class SegmentTagger(Estimator):
             value = getattr(self, name)
             if not (isinstance(value, (int, float, np.number)) and 0.0 <= value < np.inf):
                 raise MethodError(f"{name}= is a number from 0, not {value!r}.")
-        check_scheme(self.scheme)
+        if self.scheme is not None:
+            known_scheme(self.scheme)
+            if self.outside not in (OUTSIDE, None):
+                raise MethodError(f'with scheme= tokens outside of segments are "O", and outside= is {self.outside!r}.')
         optimizer = None if self.optimizer is None else as_optimizer(self.optimizer)
         return Choices(
             read_loss(self.loss), optimizer, float(self.c1), float(self.c2), self.max_iterations,
@@ -228,7 +232,6 @@ class SegmentTagger(Estimator):
 
     def predict_tags(self, X: Sequence[Any], scheme: str | None = None) -> list[list[Any]]:  # noqa: N803
         """The best segments as tags of a scheme: this one, or that of the tagger, or "BIO"."""
-        check_scheme(scheme)
         how = scheme or self.scheme or "BIO"
         return [tags_of_segments(each, length_of(x), self.outside, how) for x, each in zip(X, self.predict(X))]
 
@@ -282,6 +285,10 @@ class SegmentTagger(Estimator):
         of_label = (states.label[:, None] == np.arange(states.n_labels)).astype(np.float64)
         total = asked.marginals() @ of_label
         return [total[low:high] for low, high in _bounds(asked)]
+
+    def entropy(self, X: Sequence[Any]) -> F64:  # noqa: N803
+        """How unsure the tagger is of each sequence: the entropy of its segmentations, nats, (n,)."""
+        return self._ask(X).entropies_by_energy()
 
     def score(self, X: Sequence[Any], y: Sequence[Any]) -> float:  # noqa: N803
         """F1 of segments, those of the label `outside` left out: right are start, stop and label together.

@@ -13,13 +13,17 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from factorgraph_ebm.arrays import I64
-from factorgraph_ebm.errors import EvidenceError, MethodError, did_you_mean
+from factorgraph_ebm.errors import EvidenceError, MethodError
+from factorgraph_ebm.estimators.spans import OUTSIDE, known_scheme, spans
 from factorgraph_ebm.estimators.tagging_labels import length_of, plain, read_tags, unknown
 
 Segment: TypeAlias = "tuple[int, int, Any]"
 
-SCHEMES: Mapping[str, str] = {"BIO": "BIIB", "IOB2": "BIIB", "BIOES": "BIES", "BILOU": "BILU"}
-"name -> letters of the first, an inner and the last token of a segment, and of one token alone; IOB1 apart"
+LETTERS: Mapping[str, str] = {
+    "IOB1": "IIII", "IOB2": "BIIB", "BIO": "BIIB", "IOE1": "IIII", "IOE2": "IIEE", "BIOES": "BIES", "IOBES": "BIES",
+    "BILOU": "BILU",
+}  # fmt: skip
+"scheme -> letters of the first, an inner and the last token of a segment, and of one token alone"
 
 
 class Segmented(NamedTuple):
@@ -33,14 +37,6 @@ class Segmented(NamedTuple):
     "(m,) number of its label"
     sequence: I64
     "(m,)"
-
-
-def check_scheme(scheme: Any) -> None:
-    """Raise MethodError for a scheme that is none."""
-    if scheme is not None and (not isinstance(scheme, str) or scheme.upper() not in (*SCHEMES, "IOB1")):
-        raise MethodError(
-            f"scheme= is None or a tagging scheme, not {scheme!r}.{did_you_mean(scheme, [*SCHEMES, 'IOB1'])}"
-        )
 
 
 def read_segments(
@@ -60,7 +56,7 @@ def read_segments(
     """
     if scheme is not None:
         tags = read_tags(sequences, targets, what)
-        listed: Sequence[Any] = [segments_of_tags(each, outside, f"{what}[{i}]") for i, each in enumerate(tags)]
+        listed: Sequence[Any] = [_spans_of(each, scheme, f"{what}[{i}]") for i, each in enumerate(tags)]
     elif len(sequences) != len(targets):
         raise EvidenceError(f"X has {len(sequences)} sequences and {what} {len(targets)}: there must be one for each.")
     else:
@@ -106,29 +102,11 @@ def _alone(low: int, high: int, outside: Any, where: str) -> list[Segment]:
     return [(t, t + 1, outside) for t in range(low, high)]
 
 
-def segments_of_tags(tags: Sequence[Any], outside: Any, where: str = "y") -> list[Segment]:
-    """The segments that tags of any scheme mean, as conlleval reads them: what is inconsistent begins a new one.
-
-    Examples
-    --------
-    >>> segments_of_tags(["B-PER", "I-PER", "O", "U-LOC"], "O")
-    [(0, 2, 'PER'), (3, 4, 'LOC')]
-    """
-    found: list[Segment] = []
-    under_way = False
-    for t, tag in enumerate(tags):
-        letter, dash, label = str(tag).partition("-")
-        if tag == outside or (letter == "O" and not dash):
-            under_way = False
-            continue
-        if not dash or len(letter) != 1 or letter not in "BIESLU":
-            raise EvidenceError(f"{where}[{t}]: {tag!r} is no tag of a scheme, such as B-NP, I-NP or O.")
-        if letter in "BSU" or not under_way or found[-1][2] != label:
-            found.append((t, t + 1, label))
-        else:
-            found[-1] = (found[-1][0], t + 1, label)
-        under_way = letter not in "ESLU"
-    return found
+def _spans_of(tags: Sequence[Any], scheme: str, where: str) -> list[Segment]:
+    try:
+        return [(span.start, span.stop, span.type) for span in spans(tags, scheme)]
+    except EvidenceError as error:
+        raise EvidenceError(f"{where}: {error}") from None
 
 
 def tags_of_segments(segments: Sequence[Segment], n: int, outside: Any, scheme: str) -> list[Any]:
@@ -139,16 +117,17 @@ def tags_of_segments(segments: Sequence[Segment], n: int, outside: Any, scheme: 
     >>> tags_of_segments([(0, 2, "PER"), (3, 4, "LOC")], 5, "O", "BIOES")
     ['B-PER', 'E-PER', 'O', 'S-LOC', 'O']
     """
-    found: list[Any] = ["O" if outside is None else outside] * n
-    iob1 = scheme.upper() == "IOB1"
-    first, inner, last, only = list("IIII" if iob1 else SCHEMES[scheme.upper()])
+    found: list[Any] = [OUTSIDE if outside is None else outside] * n
+    name = known_scheme(scheme)
+    first, inner, last, only = list(LETTERS[name])
     for start, stop, label in segments:
         letters = [first, *inner * (stop - start - 2), last] if stop - start > 1 else [only]
         found[start:stop] = [f"{letter}-{label}" for letter in letters]
-    if iob1:  # B only where it tells two segments apart
+    if name in ("IOB1", "IOE1"):  # a mark only where it tells two segments apart
         for (_, end, one), (begin, _, two) in pairwise(segments):
             if end == begin and one == two:
-                found[begin] = f"B-{two}"
+                place = begin if name == "IOB1" else end - 1
+                found[place] = f"{name[2]}-{two}"
     return found
 
 

@@ -15,6 +15,7 @@ from factorgraph_ebm.estimators.second_order import SecondOrder
 from factorgraph_ebm.estimators.tagging_graph import Declared, Sequences, blocks, samples_of, singles
 from factorgraph_ebm.inference.method import Problem, Status
 from factorgraph_ebm.inference.solving import Solved, solve_best, solve_free
+from factorgraph_ebm.inference.statistics import zeros
 from factorgraph_ebm.learning.batch import Batch
 from factorgraph_ebm.questions.k_best import k_best
 
@@ -76,6 +77,8 @@ class Asked(NamedTuple):
 
     def entropies(self) -> F64:
         """Of the distribution over taggings of each sequence, nats, (n,)."""
+        if self.second is not None:
+            return self.entropies_by_energy()
         start, marginals = self.sequences.start, self.state_marginals()
         left = self.sequences.pairs()
         total = np.zeros(len(marginals) + 1)
@@ -91,6 +94,20 @@ class Asked(NamedTuple):
         ends = np.concatenate([[0.0], np.cumsum(of_token)])
         found: F64 = ends[start[1:]] - ends[start[:-1]]
         return np.maximum(found, 0.0)
+
+    def entropies_by_energy(self) -> F64:
+        """The mean energy less the free one: it needs no probabilities of pairs, which many states have too many of."""
+        found = np.zeros(self.sequences.n)
+        for i, _ in singles(self.sequences):
+            batch = self._batch([(i, i + 1)])
+            numbers = batch.bind(self.values, self.threads)
+            solved = solve_free(batch.whole, numbers, threads=self.threads)
+            self._refuse_infeasible(solved, batch)
+            slopes = zeros(batch.union)
+            solved.accumulate(np.ones(1), slopes)
+            means = (p[p != 0.0] @ e[p != 0.0] for e, p in zip(numbers, slopes))
+            found[i] = max(0.0, float(sum(means) - solved.energy[0]))
+        return found
 
     def k_best(self, k: int) -> list[list[tuple[I64, float]]]:
         """The k best taggings of each sequence and their energies, best first; fewer where there are fewer."""

@@ -1,4 +1,4 @@
-"""The page about tagging runs as it is written."""
+"""The pages about tagging run as they are written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "tagging.md"
+DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
+PAGE = DOCS / "tagging.md"
 
 
 def test_the_page_about_tagging(tmp_path, monkeypatch, capsys):
@@ -20,3 +21,11 @@ def test_the_page_about_tagging(tmp_path, monkeypatch, capsys):
         exec(block, scope)
     assert scope["tagger"].predict(scope["X"]) == [list(tags) for tags in scope["crf"].predict(scope["X"])]
     assert "energy" in capsys.readouterr().out
+
+
+def test_the_page_about_segments():
+    scope = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", (DOCS / "segments.md").read_text(), re.MULTILINE | re.DOTALL):
+        exec(block, scope)
+    assert scope["tagger"].score(scope["X"], scope["y"]) == 1.0
+    assert scope["tagger"].predict_tags(scope["X"], "BILOU")[0] == ["B-PER", "L-PER", "O", "U-PER"]

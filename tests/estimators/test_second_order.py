@@ -94,7 +94,7 @@ def test_answers_are_those_of_all_taggings(case):
         p = np.exp(free[i] - energy)
         right = np.array([[p[listed[:, t] == k].sum() for k in range(case.k)] for t in range(high - low)])
         np.testing.assert_allclose(marginals[low:high], right.reshape(-1, case.k), rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(entropy[i], -np.sum(p[p > 0] * np.log(p[p > 0])), rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(entropy[i], -np.sum(p[p > 0] * np.log(p[p > 0])), rtol=1e-9, atol=1e-11)
         least = np.sort(energy[np.isfinite(energy)])[:3]
         np.testing.assert_allclose(case.energy(best[low:high].tolist(), low), least[0], atol=1e-12)
         np.testing.assert_allclose([each for _, each in several[i]], least, rtol=1e-12, atol=1e-12)

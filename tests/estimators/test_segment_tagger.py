@@ -7,6 +7,8 @@ from segmentations import all_segmentations
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.errors import EvidenceError, FormatError, MethodError
+from factorgraph_ebm.estimators.segment_targets import tags_of_segments
+from factorgraph_ebm.estimators.spans import spans
 
 
 def draw(sequences, seed, noise=0.6):
@@ -39,24 +41,12 @@ def test_it_sees_what_a_tagger_of_tokens_does_not(fitted):
     """First-order tags cannot count to three: lengths are what tells segments side by side apart."""
     X, y = draw(150, 0)
     other, right = draw(150, 1)
-    tags = [fg_tags(each, len(x)) for x, each in zip(X, y)]
+    tags = [tags_of_segments(each, len(x), "O", "BIO") for x, each in zip(X, y)]
     said = fg.SequenceTagger(c2=0.1, boundaries=True).fit(X, tags).predict(other)
-    first_order = span_f1(right, [fg_segments(each) for each in said])
+    first_order = span_f1(right, [spans(each) for each in said])
     assert fitted.score(other, right) == span_f1(right, fitted.predict(other))
     assert fitted.score(other, right) > first_order + 0.15
     assert fitted.score(other, right) > 0.85
-
-
-def fg_tags(segments, n):
-    from factorgraph_ebm.estimators.segment_targets import tags_of_segments
-
-    return tags_of_segments(segments, n, "O", "BIO")
-
-
-def fg_segments(tags):
-    from factorgraph_ebm.estimators.segment_targets import segments_of_tags
-
-    return segments_of_tags(tags, "O")
 
 
 def span_f1(right, said):
@@ -164,8 +154,10 @@ def test_the_n_best_are_told_with_their_probabilities(fitted):
     for best, several in zip(fitted.predict(X), fitted.predict_n_best(X, 3)):
         assert several[0][0] == best
         assert several[0][1] >= several[1][1] >= several[2][1] > 0.0
-    everything = fitted.predict_n_best([np.ones((2, 3))], 100)[0]
-    np.testing.assert_allclose(sum(p for _, p in everything), 1.0, rtol=1e-9)
+    everything = np.array([p for _, p in fitted.predict_n_best([np.ones((2, 3))], 100)[0]])
+    np.testing.assert_allclose(sum(everything), 1.0, rtol=1e-9)
+    entropy = fitted.entropy([np.ones((2, 3)), np.zeros((0, 3))])
+    np.testing.assert_allclose(entropy, [-np.sum(everything * np.log(everything)), 0.0], rtol=1e-9)
 
 
 def test_empty_and_short_sequences_have_answers(fitted):
@@ -216,8 +208,10 @@ def test_what_cannot_be_is_refused(fitted):
         fg.SegmentTagger().fit([[]], [[]])
     with pytest.raises(MethodError, match="c2= is a number from 0"):
         fg.SegmentTagger(c2=-1.0).fit(X, y)
-    with pytest.raises(MethodError, match="scheme="):
+    with pytest.raises(MethodError, match="XYZ"):
         fg.SegmentTagger(scheme="XYZ").fit(X, y)
+    with pytest.raises(MethodError, match='are "O", and outside= is'):
+        fg.SegmentTagger(scheme="BIO", outside="-").fit(X, y)
     with pytest.raises(EvidenceError, match="segment_features returned str for tokens 0 to 1"):
         fg.SegmentTagger(segment_features=lambda x, s, t: "long").fit(X, y)
     with pytest.raises(MethodError, match="not fitted yet"):
