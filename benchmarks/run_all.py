@@ -22,7 +22,7 @@ from typing import Any
 
 FILES = (
     "grid_sum_product", "grid_min_sum", "grid_general", "grid_shared", "grid_structured", "sparse", "chains", "exact",
-    "cut", "segmentation", "ldpc", "declare", "convergence", "learning", "cold_start",
+    "cut", "segmentation", "ldpc", "declare", "convergence", "learning", "tagging", "cold_start",
 )  # fmt: skip
 ALONE = ("ldpc", "cold_start")
 "these have options of their own, and are run as they are"

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from factorgraph_ebm.answers.belief import MarginalsResult
     from factorgraph_ebm.answers.ranked import RankedResult
     from factorgraph_ebm.answers.result import MinimizeResult, Status
+    from factorgraph_ebm.estimators.segment_tagger import SegmentTagger
     from factorgraph_ebm.estimators.segmenter import Segmenter
     from factorgraph_ebm.estimators.sequence_tagger import SequenceTagger
     from factorgraph_ebm.formats import read, read_evidence, write
@@ -73,6 +74,7 @@ _LAZY = {
     "MarginalsResult": "answers.belief",
     "MinimizeResult": "answers.result",
     "RankedResult": "answers.ranked",
+    "SegmentTagger": "estimators.segment_tagger",
     "Segmenter": "estimators.segmenter",
     "SequenceTagger": "estimators.sequence_tagger",
     "Status": "answers.result",
@@ -133,6 +135,7 @@ __all__ = [
     "Product",
     "RankedResult",
     "ScopeError",
+    "SegmentTagger",
     "Segmenter",
     "SequenceTagger",
     "SparseTable",

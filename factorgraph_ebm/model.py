@@ -24,10 +24,9 @@ from factorgraph_ebm.learning.choices import check_choices, check_inference, cho
 from factorgraph_ebm.learning.data import Architecture, Dicts, given_of, graph_of, read_data
 from factorgraph_ebm.learning.evaluate import make_problem
 from factorgraph_ebm.learning.layout import Layout, layout_of
-from factorgraph_ebm.learning.model_file import read_model, write_model
+from factorgraph_ebm.learning.model_file import options_of, read_model, write_model
 from factorgraph_ebm.learning.optimizers import as_optimizer
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
-from factorgraph_ebm.learning.oracle import UNREGULARIZED, objective
 from factorgraph_ebm.learning.preparing import (
     fingerprint,
     labelled_names,
@@ -40,7 +39,7 @@ from factorgraph_ebm.learning.preparing import (
 )
 from factorgraph_ebm.learning.problem_oracle import make_oracle
 from factorgraph_ebm.learning.regularizers import Specification, bind_regularizer
-from factorgraph_ebm.learning.scoring import share_right
+from factorgraph_ebm.learning.scoring import mean_loss, share_right
 from factorgraph_ebm.learning.training import Settings, train
 from factorgraph_ebm.learning.watching import Row, Watch
 from factorgraph_ebm.losses import Loss, as_loss, check_beta
@@ -238,7 +237,8 @@ class EnergyModel:
             progress=progress, earlier=len(earlier),
         )  # fmt: skip
         if checkpoint is not None:
-            choices = (optimizer.name, self.beta, self.latent, sorted(self.inference.items()), seed)
+            told = options_of(self.loss, np.ndarray.tolist)
+            choices = (told, optimizer.name, self.beta, self.latent, sorted(self.inference.items()), seed)
             how = how._replace(fingerprint=fingerprint(problem, regularizer, start, *choices))
         trained = train(problem, oracle, watch, optimizer, regularizer, how)
         self.parameters = {name: np.array(value) for name, value in layout.values(trained.w).items()}
@@ -265,14 +265,8 @@ class EnergyModel:
     def _validator(self, aside: tuple[Dicts, Dicts], layout: Layout) -> Callable[[F64], float]:
         samples, targets = aside
         if not self.loss.is_objective or self.loss.lower_bound == -math.inf:
-            return lambda w: 1.0 - self._score(samples, targets, layout.values(w))
-        data = read_data(self.architecture, samples, targets)
-        for name in layout_of(data.graphs).parameters:
-            if name not in layout.parameters:
-                raise ParameterError(f'parameter "{name}" is in graphs of validation= only, so it is not learned.')
-        problem = make_problem(data, layout, self.loss, self._inference(0), np.ones(len(data.graphs)))
-        oracle = make_oracle(problem, layout.start, 0)
-        return lambda w: objective(oracle, UNREGULARIZED, w).loss
+            return lambda w: 1.0 - self.score(samples, targets, parameters=layout.values(w))
+        return mean_loss(read_data(self.architecture, samples, targets), layout, self.loss, self._inference(0))
 
     # Asking.
 
@@ -307,25 +301,37 @@ class EnergyModel:
         found = energy(graphs, full, parameters=self._values(graphs, None))
         return found if is_list else found[0]
 
-    def score(self, samples: Dicts, targets: Dicts) -> float:
-        """Share of the target cells that the best guess gets right."""
-        return self._score(samples, targets, None)
+    def score(
+        self, samples: Dicts, targets: Dicts, *, weights: npt.ArrayLike | None = None, per: str = "cell",
+        of: Any = None, **keywords: Any,
+    ) -> float:  # fmt: skip
+        """Share of the labelled target cells that the best guess gets right, from 0 to 1.
 
-    def _score(self, samples: Dicts, targets: Dicts, values: Mapping[str, F64] | None) -> float:
-        read_pairs(samples, targets)
+        Parameters
+        ----------
+        weights : (n,) of samples, at least 0; None: 1
+        per : "cell", or "sample": the share of samples all of whose labelled cells are right
+        of : the variables that count, by name; None: all
+        keywords : of `minimize`, as in `best_guess`
+        """
+        shares = read_weights(weights, read_pairs(samples, targets))
         data = read_data(self.architecture, samples, targets)
         given = [{}] * len(data.graphs) if samples is None else [given_of(g, s) for g, s in zip(data.graphs, samples)]
-        how = {"latent": self.latent, "beta": self.beta, **self.inference}
-        return share_right(data, given, self._values(data.graphs, values), how)
+        values = self._values(data.graphs, keywords.pop("parameters", None))
+        how = self._how({"latent": self.latent, "beta": self.beta, **keywords})
+        return share_right(data, given, values, how, shares, per, of)
+
+    def _how(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """The keywords of a verb, and what the model says of inference: options are of a method, another has others."""
+        method = self.inference.get("method", "auto")
+        usual = self.inference if keywords.get("method", method) == method else {}
+        return {**usual, **keywords}
 
     def _ask(self, verb: Callable[..., Any], sample: Any, keywords: dict[str, Any]) -> Any:
         is_list = isinstance(sample, (list, tuple))
         graphs, given = self._read(list(sample) if is_list else [sample])
         values = self._values(graphs, keywords.pop("parameters", None))
-        method = self.inference.get("method", "auto")
-        # Options are of a method: another one has others.
-        usual = self.inference if keywords.get("method", method) == method else {}
-        found = verb(graphs, given, parameters=values, **{**usual, **keywords})
+        found = verb(graphs, given, parameters=values, **self._how(keywords))
         return found if is_list else found[0]
 
     def _read(self, samples: Sequence[Any]) -> tuple[list[FactorGraph], list[dict[Any, Any]]]:
@@ -347,9 +353,12 @@ class EnergyModel:
     # Files.
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters, history and the choices that are words and numbers; not the architecture, which is code."""
+        """Write parameters, history, the loss with its options, and the other choices that are words and numbers.
+
+        Not what is code: the architecture, and a loss that is made of functions, which `load` must be given again.
+        """
         choices = {
-            "loss": self.loss.name, "latent": self.latent, "beta": self.beta, "inference": self.inference,
+            "loss": self.loss, "latent": self.latent, "beta": self.beta, "inference": self.inference,
         }  # fmt: skip
         write_model(path, self.parameters, self.history, choices)
 
@@ -359,12 +368,12 @@ class EnergyModel:
 
         Parameters
         ----------
-        choices : loss, optimizer, regularizer, inference, latent, beta; without them as saved, and the loss is the one
-            of that name with its defaults
+        choices : loss, optimizer, regularizer, inference, latent, beta; without them as saved
 
         Raises
         ------
         FormatError : not such a file, or a broken one.
+        MethodError : the loss was made of functions (`losses.custom`, `losses.margin`), and no loss= is given.
 
         Examples
         --------
@@ -378,7 +387,7 @@ class EnergyModel:
         >>> bool(np.all(again.parameters["w"] == model.parameters["w"])), again.best_guess({})["y"].item()
         (True, 1)
         """
-        parameters, history, told = read_model(path)
+        parameters, history, told = read_model(path, choices.get("loss"))
         model = cls(architecture, **{**told, **choices})
         model.parameters, model.history = parameters, history
         return model

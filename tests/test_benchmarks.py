@@ -63,3 +63,17 @@ def test_limits(benchmark, capsys):
     told = [row for row in rows if "share" in row]
     assert len(told) == 7 and all(0 < row["bound"] and 0 < row["share"] for row in told)
     assert len(rows) == 3 + 2 + 7
+
+
+@pytest.mark.parametrize("benchmark", ["tagging"], indirect=True)
+def test_tagging(benchmark, capsys):
+    """Both on the same few sentences: the same objective."""
+    pytest.importorskip("sklearn_crfsuite")
+    benchmark.main(["--quick", "--json", "--only", "chunking", "pos", "fit", "answers"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["unit"] for row in rows} == {"s"} and all(row["crfsuite_ratio"] > 0.0 for row in rows)
+    for row in rows:
+        if "crfsuite_objective" in row:
+            assert row["objective"] == pytest.approx(row["crfsuite_objective"], rel=1e-3)
+    benchmark.main(["--check"])
+    assert "differ by" in capsys.readouterr().err

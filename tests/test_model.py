@@ -331,6 +331,31 @@ def test_the_score_counts_labelled_cells_only():
         model.score(TESTS, TRUTH[:2])
 
 
+def test_the_score_counts_what_it_is_asked_to():
+    """Of cells or of whole answers, of some variables, by weights of samples, under other keywords of minimize."""
+    a, b = fg.output("a", shape=3, n_states=2), fg.output("b", n_states=2)
+    graph = fg.FactorGraph([fg.Table([a], energies=[0.0, 1.0]), fg.Table([b], energies=[1.0, 0.0])])
+    model = fg.EnergyModel(graph, loss="energy")  # it says a = 0 and b = 1, always
+    truth = [{"a": [0, 0, 0], "b": 1}, {"a": [0, 1, -1], "b": 1}, {"b": 0}]
+    assert model.score(None, truth) == 6 / 8
+    assert (model.score(None, truth, of="a"), model.score(None, truth, of=[b])) == (4 / 5, 2 / 3)
+    assert model.score(None, truth, per="sample") == 1 / 3
+    assert model.score(None, truth, per="sample", of="a") == 1 / 2  # the third says nothing of it
+    assert model.score(None, truth, weights=[1, 2, 0]) == (4 + 2 * 2) / (4 + 2 * 3)
+    assert model.score(None, truth, weights=[1, 2, 3], per="sample") == 1 / 6
+    assert model.score(None, truth, method="icm") == 6 / 8
+    with pytest.raises(fg.MethodError, match='no sample has a variable "c"'):
+        model.score(None, truth, of="c")
+    with pytest.raises(fg.MethodError, match='per= is "cell" or "sample"'):
+        model.score(None, truth, per="variable")
+    with pytest.raises(fg.EvidenceError, match="no labels to compare with, where weights"):
+        model.score(None, truth, of="a", weights=[0, 0, 1])
+    with pytest.raises(fg.EvidenceError, match="weights="):
+        model.score(None, truth, weights=[1, 2])
+    with pytest.raises(fg.MethodError, match="no option"):
+        model.score(None, truth, method="icm", damping=0.5)
+
+
 def test_latents_are_summed_or_minimised_as_the_model_says():
     """Two ways to be y = 1, each above the one way to be y = 0: together they weigh more."""
     y, z = fg.output("y", n_states=2), fg.latent("z", n_states=2)

@@ -23,7 +23,7 @@ import factorgraph_ebm as fg
 from factorgraph_ebm.compiler.parts import Sample
 from factorgraph_ebm.compiler.union import compile_union
 from factorgraph_ebm.graph.assignment import read_given
-from factorgraph_ebm.inference.junction_tree import predict
+from factorgraph_ebm.inference.ways import predict
 
 _file = pathlib.Path(__file__).resolve().parents[1] / "benchmarks" / "solutions.py"
 _spec = importlib.util.spec_from_file_location("solutions", _file)

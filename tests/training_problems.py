@@ -66,13 +66,15 @@ class Svm:
             losses, np.zeros(n_features * n_classes), n_samples=len(x), weights=self.weights, traits=MARGIN
         )
 
-        def plane(w, sample):
+        def planes(w, samples):
             """On the entries with a slope only: the support differs from one call to the next."""
-            whole = dense.plane(w, sample)
-            support = np.flatnonzero(whole.values)
-            return Plane(whole.loss, support, whole.values[support], whole.offset)
+            found = []
+            for whole in dense.planes(w, samples):
+                support = np.flatnonzero(whole.values)
+                found.append(Plane(whole.loss, support, whole.values[support], whole.offset))
+            return found
 
-        self.oracle = dense._replace(plane=plane)
+        self.oracle = dense._replace(planes=planes)
 
     def optimum(self, strength):
         """Least of mean weighted hinge + sum strength w^2, by SLSQP on the quadratic program with slacks."""

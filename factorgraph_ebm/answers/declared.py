@@ -51,8 +51,13 @@ def violated_factor(graph: FactorGraph, values: Values, states: I64) -> str | No
     return None
 
 
-def factor_of_engine(union: Union, graphs: Sequence[FactorGraph], number: int) -> str:
-    """Name what became a factor of the engine: 'factor "down" [4] over y[4], y[5]', and all that was added to it."""
+def factor_of_engine(
+    union: Union, graphs: Sequence[FactorGraph], number: int, called: Sequence[int] | I64 | None = None
+) -> str:
+    """Name what became a factor of the engine: 'factor "down" [4] over y[4], y[5]', and all that was added to it.
+
+    `called`: the numbers by which the samples are known; None: as they lie, and a single one needs none.
+    """
     found = []
     for group, g in enumerate(union.groups):
         for place in union.places(group):
@@ -62,5 +67,6 @@ def factor_of_engine(union: Union, graphs: Sequence[FactorGraph], number: int) -
                 member = int(place.members[row])
                 sample = int(g.samples[member // g.size])
                 name = graphs[sample].describe_factor(g.key, member % g.size)
-                found.append(name if len(graphs) == 1 else f"{name} of sample {sample}")
+                alone = called is None and len(graphs) == 1
+                found.append(name if alone else f"{name} of sample {sample if called is None else called[sample]}")
     return " together with ".join(found)

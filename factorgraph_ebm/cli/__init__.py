@@ -1,4 +1,4 @@
-"""The command line, one file for each command: `factorgraph-ebm solve | info | warmup | demo`.
+"""The command line, one file for each command: `factorgraph-ebm solve | tag | denoise | ...`.
 
 Exit codes: 0 answered, 2 bad input (one line on stderr), 3 proved infeasible.
 """
@@ -13,10 +13,19 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import factorgraph_ebm as fg
-from factorgraph_ebm.cli import demo, info, solve, warmup
+from factorgraph_ebm.cli import demo, denoise, info, segment, solve, stereo, tag, warmup
 from factorgraph_ebm.cli.speaking import ANSWERED, BAD_INPUT, EXIT_CODES, INFEASIBLE, complain, show_warning
 
-COMMANDS = {"solve": solve, "info": info, "warmup": warmup, "demo": demo}
+COMMANDS = {
+    "solve": solve,
+    "info": info,
+    "tag": tag,
+    "denoise": denoise,
+    "stereo": stereo,
+    "segment": segment,
+    "warmup": warmup,
+    "demo": demo,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -188,4 +188,4 @@ def eliminate_lightly(  # type: ignore[no-untyped-def]
                     kept += 1
                 length[u] = kept - first[u]
                 cost += used - clique
-                write_key(key, low, top, local[u], (stage[u] << 54) + weight)
+                write_key(key, low, top, local[u], (np.int64(stage[u]) << 54) + weight)

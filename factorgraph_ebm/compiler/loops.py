@@ -76,10 +76,10 @@ def write_loops(states, union_start, union, to, one, two, loop_start, loop, at):
                 for c in range(4):
                     loop[at + c] = rows[j, c]
                 at += LOOP_FIELDS
-        code = np.uint64(0)
+        code = np.int64(0)
         for i in range(begin, at):
-            code = (code ^ np.uint64(loop[i])) * np.uint64(0x9E3779B97F4A7C15)
-        slot = np.int64((code >> np.uint64(32)) % np.uint64(KNOWN))
+            code = ((code ^ loop[i]) & 0x7FFFFFFF) * 1103515245 + 12345  # less than 2^62: nothing wraps
+        slot = ((code >> 8) & 0x7FFFFFFF) % KNOWN
         same = known[slot] >= 0
         if same:
             for i in range(begin, at):

@@ -7,7 +7,7 @@ S. Geman and D. Geman, "Stochastic relaxation, Gibbs distributions, and the Baye
 Pattern Analysis and Machine Intelligence 6(6), 1984. Random numbers are counted, not passed on: the one for a variable
 in a sweep is Philox4x32-10 of its sample's key, its cell and the number of the sweep (J. Salmon, M. Moraes, R. Dror and
 D. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011), so a draw is the same whatever else is drawn, and
-however calls are cut.
+however calls are cut. At beta = inf the states that are tied with the best are equally likely (`engine.ties`).
 """
 
 from __future__ import annotations
@@ -32,14 +32,13 @@ from factorgraph_ebm._jit import (
 )
 from factorgraph_ebm.engine.addresses import address, after, of_runs, of_variables
 from factorgraph_ebm.engine.decoding import locate
+from factorgraph_ebm.engine.ties import is_tied
 from factorgraph_ebm.factors.elementary import exp_minus
 
 U64 = np.uint64
 WORD = U64(0xFFFFFFFF)
 HALF = U64(32)
 ONE_OF_TWO = 2.0**-53
-TIE = 1e-9
-"at beta = inf, energies within this of the least, relative to it where it exceeds 1, are minimisers"
 
 READ = (READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_I8, READ_F8, READ_F8)
 """kernels; of each run the number of its kernel (-1: read from its table), its first element in `stride`, and its first
@@ -166,13 +165,12 @@ def sweep_variables(  # type: ignore[no-untyped-def]
         if least == np.inf:
             continue
         total = 0.0
-        tie = TIE * (abs(least) if abs(least) > 1.0 else 1.0)
         for s in range(k):
-            above = out[b + s] - least
+            energy = out[b + s]
             if beta == np.inf:
-                total += 1.0 if above <= tie else 0.0
-            elif above < np.inf:  # also at beta = 0
-                total += exp_minus(beta * above)
+                total += 1.0 if is_tied(energy, least) else 0.0
+            elif energy < np.inf:  # also at beta = 0
+                total += exp_minus(beta * (energy - least))
             out[b + s] = total
         # Less than the last sum, as a uniform number is less than 1: the state has a weight that is not 0.
         aim = uniform(key[variable_sample[v]], cell[v], U64(first + sweep)) * total

@@ -7,6 +7,7 @@ here: what one estimator needs would take the time of another.
 from collections.abc import Mapping
 
 ESTIMATORS: Mapping[str, str] = {
+    "SegmentTagger": "segment_tagger",
     "Segmenter": "segmenter",
     "SequenceTagger": "sequence_tagger",
 }

@@ -19,11 +19,11 @@ class Term(NamedTuple):
     """What one weight adds to the energy of a tagging."""
 
     kind: str
-    '"state", "transition", "pair", "start" or "end"'
+    '"state", "transition", "second", "pair", "start" or "end"'
     feature: str | None
     "of a state or a pair"
     previous: Any
-    "the tag before, of a transition or a pair; None elsewhere"
+    "the tag before, of a transition or a pair; of a second-order weight both tags before; None elsewhere"
     tag: Any
     energy: float
     "nats; low is good"
@@ -102,6 +102,10 @@ def explain(
                     Term("pair", names[1][f], previous, tags[t], value * float(values["pair"][f, before, k]))
                     for f, value in _row(sequence.pair_x, t)
                 ]
+        if declaration.order == 2 and t > 1:
+            earlier = f"{tags[t - 2]} -> {tags[t - 1]}"
+            weight = float(values["second"][int(states[t - 2]), int(states[t - 1]), k])
+            of_token.append(Term("second", None, earlier, tags[t], weight))
         if declaration.boundaries and t == 0:
             of_token.append(Term("start", None, None, tags[t], float(values["start"][k])))
         if declaration.boundaries and t == len(tags) - 1:

@@ -13,6 +13,8 @@ from factorgraph_ebm.errors import EvidenceError
 from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError
 from factorgraph_ebm.estimators.explanation import Explanation, explain
 from factorgraph_ebm.estimators.feature_table import FeatureTable, Tokens
+from factorgraph_ebm.estimators.second_order import SecondOrder
+from factorgraph_ebm.estimators.spans import span_scores
 from factorgraph_ebm.estimators.spans_as_masks import events_of_span, events_of_tag
 from factorgraph_ebm.estimators.tagging_answers import Asked
 from factorgraph_ebm.estimators.tagging_graph import Declaration, Sequences
@@ -20,6 +22,7 @@ from factorgraph_ebm.estimators.tagging_labels import (
     both,
     length_of,
     number_tags,
+    plain,
     read_allowed,
     read_forced,
     read_tags,
@@ -147,6 +150,13 @@ class FittedTagger(Estimator):
             raise EvidenceError("y has no tags to compare with.")
         return score / total
 
+    def span_f1(self, X: Any, y: Sequence[Any]) -> float:  # noqa: N803
+        """F1 of the spans that tags speak of, as conlleval counts them; without a scheme tags are read as IOB2.
+
+        A scorer of scikit-learn, as `token_f1` is.
+        """
+        return span_scores([plain(tags) for tags in y], self.predict(X), self.scheme or "IOB2").overall.f1
+
     def explain(self, sequence: Any, tags: Sequence[Any] | None = None) -> Explanation:
         """Which features paid which energy for the tags of one sequence: the best ones, or those that are given."""
         asked = self._ask([sequence], None, None if tags is None else [tags])
@@ -168,7 +178,11 @@ class FittedTagger(Estimator):
         start, x = self.tokens(X)
         lengths = [range(n) for n in np.diff(start).tolist()]
         limits = both(read_allowed(lengths, allowed, self.classes_), read_forced(lengths, forced, self.classes_))
-        return Asked(self._declaration, self._values, split(start, x, self._pair, limits), self.threads)
+        sequences = split(start, x, self._pair, limits)
+        if self._declaration.order == 1:
+            return Asked(self._declaration, self._values, sequences, self.threads)
+        second = SecondOrder(self._declaration, self._seen["second"])
+        return Asked(second, self._values, sequences, self.threads, second)
 
     def _refuse_unfitted(self) -> None:
         if not hasattr(self, "_values"):
@@ -189,6 +203,13 @@ class FittedTagger(Estimator):
     def transition_features_(self) -> dict[tuple[Any, Any], float]:
         """(tag, next tag) -> weight."""
         return {(self.classes_[a], self.classes_[b]): w for (a, b), w in self._learned("transition")}
+
+    @property
+    def second_features_(self) -> dict[tuple[Any, Any, Any], float]:
+        """(tag, next tag, the one after) -> weight, with `order=2`."""
+        return {
+            (self.classes_[a], self.classes_[b], self.classes_[c]): w for (a, b, c), w in self._learned("second")
+        }
 
     @property
     def pair_features_(self) -> dict[tuple[str, Any, Any], float]:

@@ -20,8 +20,10 @@ from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.errors import EvidenceError, MethodError
 from factorgraph_ebm.estimators.feature_table import FeatureTable
 from factorgraph_ebm.estimators.fitted_tagger import FittedTagger, Limits, split
+from factorgraph_ebm.estimators.second_order import SecondOrder
+from factorgraph_ebm.estimators.spans import allowed as allowed_tags
 from factorgraph_ebm.estimators.tagger_file import Kept, plain, read_tagger, write_tagger
-from factorgraph_ebm.estimators.tagging_graph import Declaration, Rules, Sequences
+from factorgraph_ebm.estimators.tagging_graph import Declaration, Declared, Rules, Sequences
 from factorgraph_ebm.estimators.tagging_labels import (
     classes_of,
     number_tags,
@@ -31,6 +33,7 @@ from factorgraph_ebm.estimators.tagging_labels import (
 )
 from factorgraph_ebm.estimators.tagging_seen import Wanted, seen_of
 from factorgraph_ebm.estimators.tagging_training import Choices, Told, learn, read_loss
+from factorgraph_ebm.estimators.templates import TEMPLATES, Template
 from factorgraph_ebm.formats.text import PathLike
 from factorgraph_ebm.learning.optimizers import as_optimizer
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
@@ -62,13 +65,16 @@ class SequenceTagger(FittedTagger):
     c1, c2 : strengths of |w|_1 and |w|^2 beside the sum of all losses, as CRFsuite counts them. The averaged perceptron
         has no penalty, and heeds neither
     max_iterations : updates at most (iterations of lbfgs, epochs of sgd and its like); None: as the optimiser says
-    order : tags that a tag depends on: 1
+    order : tags before that a tag depends on: 1 or 2
     scheme : "BIO", "BIOES", "BILOU", ...: what the scheme forbids has energy +inf; None: nothing is forbidden
     all_possible_states, all_possible_transitions : also learn weights of pairs that training data do not show
     min_freq : leave out pairs whose features sum to less
     boundaries : first and last tags have weights of their own; CRFsuite has none such
     pair_features : beginnings of names of features that are of a tag and the one before it, and not of a tag alone
     hashing : features go to 2^hashing columns by their hash, and names are forgotten; None: each has its own
+    template : makes the features of X, that is sentences of rows of columns, or of words: the text of a template of
+        CRF++ (see `estimators.templates`), or a word, "chunking" or "words"; None: X has features. Its features of two
+        tags are the `pair_features`
     random_state : seed of the order of sequences
     threads : at most so many; None: as many as pay
 
@@ -108,6 +114,7 @@ class SequenceTagger(FittedTagger):
         boundaries: bool = False,
         pair_features: str | Sequence[str] | None = None,
         hashing: int | None = None,
+        template: str | None = None,
         random_state: int = 0,
         threads: int | None = None,
     ) -> None:
@@ -124,6 +131,7 @@ class SequenceTagger(FittedTagger):
         self.boundaries = boundaries
         self.pair_features = pair_features
         self.hashing = hashing
+        self.template = template
         self.random_state = random_state
         self.threads = threads
 
@@ -215,6 +223,12 @@ class SequenceTagger(FittedTagger):
     ) -> _Training:  # fmt: skip
         """What there is to learn from; the table learns the features."""
         tags = read_tags(X, y)
+        weights = None if sample_weight is None else read_weights(sample_weight, len(X))
+        if weights is not None and not weights.all():
+            # What has no weight shows no features either.
+            chosen = np.flatnonzero(weights).tolist()
+            X, tags, weights = [X[i] for i in chosen], [tags[i] for i in chosen], weights[chosen]  # noqa: N806
+            allowed = None if allowed is None else [allowed[i] for i in chosen]
         if not anew:
             known = self.classes_
         else:
@@ -231,7 +245,6 @@ class SequenceTagger(FittedTagger):
             raise EvidenceError("y has no tag but None: there is nothing to learn from.")
         wanted = Wanted(self.all_possible_states, self.all_possible_transitions, self.min_freq)
         seen = seen_of(declaration, sequences, numbers, wanted)
-        weights = None if sample_weight is None else read_weights(sample_weight, len(X))
         return _Training(known, pair_columns, declaration, sequences, numbers, seen, weights)
 
     def _read_validation(
@@ -245,9 +258,15 @@ class SequenceTagger(FittedTagger):
 
     def _learn(self, training: _Training, table: FeatureTable, told: Told) -> None:
         """Train, and keep what was learned; after an error all is as it was before."""
-        learned = learn(
-            training.declaration, training.sequences, training.tags, training.seen, self._choices(), told
-        )
+        declared: Declared = training.declaration
+        tags, choices = training.tags, self._choices()
+        if training.declaration.order == 2:
+            declared = second = SecondOrder(training.declaration, training.seen["second"])
+            tags = second.encode(tags, training.sequences.start)
+            if told.validation is not None:
+                held, right = told.validation
+                told = told._replace(validation=(held, second.encode(right, held.start)))
+        learned = learn(declared, training.sequences, tags, training.seen, choices, told)
         self.classes_ = training.classes
         self.objective_, self.history_, self.n_iter_ = learned.objective, learned.history, len(learned.history)
         self._table, self._pair, self._declaration = table, training.pair_columns, training.declaration
@@ -295,11 +314,16 @@ class SequenceTagger(FittedTagger):
         return tagger
 
     def _dicts(self, X: Sequence[Any]) -> Sequence[Any]:  # noqa: N803
-        return X
+        return X if self.template is None else self._template().features(X)
+
+    def _template(self) -> Template:
+        return Template.parse(TEMPLATES.get(self.template or "", self.template or ""), "template=")
 
     def _choices(self) -> Choices:
-        if self.order != 1:
-            raise MethodError(f"order={self.order!r} is not there yet: tags depend on the one before. Write order=1.")
+        if self.order not in (1, 2):
+            raise MethodError(f"order= is 1 or 2, tags before that a tag depends on, not {self.order!r}.")
+        if self.order == 2 and self.pair_features is not None:
+            raise MethodError("pair_features= goes with order=1. Leave it out, or write order=1.")
         for name in ("c1", "c2", "min_freq"):
             value = getattr(self, name)
             if not (isinstance(value, (int, float, np.number)) and 0.0 <= value < np.inf):
@@ -312,9 +336,12 @@ class SequenceTagger(FittedTagger):
 
     def _pair_columns(self, table: FeatureTable) -> I64:
         """Columns of the features that are of two tags."""
-        if self.pair_features is None:
+        wanted = self.pair_features
+        if wanted is None and self.template is not None and self._template().has_pairs:
+            wanted = "B"
+        if wanted is None:
             return np.zeros(0, np.int64)
-        beginnings = (self.pair_features,) if isinstance(self.pair_features, str) else tuple(self.pair_features)
+        beginnings = (wanted,) if isinstance(wanted, str) else tuple(wanted)
         if self.hashing is not None:
             raise MethodError("pair_features= goes by names, which hashing= forgets. Leave one of them out.")
         return np.array([i for i, name in enumerate(table.names) if name.startswith(beginnings)], np.int64)
@@ -322,12 +349,11 @@ class SequenceTagger(FittedTagger):
     def _declare(self, classes: Sequence[Any], n_features: int, pair_columns: I64) -> Declaration:
         rules = None
         if self.scheme is not None:
-            from factorgraph_ebm.estimators.spans import allowed
-
-            rules = Rules(*(np.asarray(mask, np.bool_) for mask in allowed(self.scheme, classes)))
+            rules = Rules(*allowed_tags(self.scheme, classes))
         return Declaration(
-            len(classes), n_features - len(pair_columns), len(pair_columns), bool(self.boundaries), rules
-        )
+            len(classes), n_features - len(pair_columns), len(pair_columns), bool(self.boundaries), rules,
+            2 if self.order == 2 else 1,
+        )  # fmt: skip
 
 
 def grown(arrays: Mapping[str, Any], declaration: Declaration, fill: float) -> dict[str, Any]:

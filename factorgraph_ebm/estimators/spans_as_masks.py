@@ -1,7 +1,7 @@
 """A span as what its tokens may be: events whose probabilities add up to that of the span.
 
 Under a scheme a span of a type begins, goes on and ends in tags of its own, and what lies beside it does not go on with
-it; each event says which tags some tokens have. Tags are "O", or a prefix, a hyphen and a type.
+it; each event says which tags some tokens have.
 """
 
 from __future__ import annotations
@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 
 from factorgraph_ebm.arrays import Bool
-from factorgraph_ebm.errors import EvidenceError, MethodError
-
-PREFIXES = {"BIO": ("B", "I", "I", "B"), "IOB2": ("B", "I", "I", "B"), "BIOES": ("B", "I", "E", "S"),
-            "IOBES": ("B", "I", "E", "S"), "BILOU": ("B", "I", "L", "U")}  # fmt: skip
-"scheme -> prefixes of the first, an inner, the last and the only token of a span"
+from factorgraph_ebm.errors import EvidenceError
+from factorgraph_ebm.estimators.spans import SCHEMES, known_scheme
 
 
 def events_of_tag(classes: Sequence[Any], tag: Any, n: int, start: int, stop: int) -> list[Bool]:
@@ -42,36 +39,37 @@ def events_of_span(
     MethodError : an unknown scheme.
     EvidenceError : no tag of the classes is of that type.
     """
+    name = known_scheme(scheme)
+    letters = SCHEMES[name]
     named = {str(tag): i for i, tag in enumerate(classes)}
     if not any(tag.endswith(f"-{kind}") for tag in named):
         raise EvidenceError(f"no tag is of type {kind!r}.")
 
-    def of(*prefixes: str) -> Bool:
+    def of(*of_kind: str) -> Bool:
         mask = np.zeros(len(classes), np.bool_)
-        for prefix in prefixes:
-            if f"{prefix}-{kind}" in named:
-                mask[named[f"{prefix}-{kind}"]] = True
+        mask[[named[f"{letter}-{kind}"] for letter in of_kind if f"{letter}-{kind}" in named]] = True
         return mask
 
     mask = np.ones((n, len(classes)), np.bool_)
-    if scheme == "IOB1":
-        # A span begins with B where one of its type ends just before, and with I elsewhere.
-        mask[start + 1 : stop] = of("I")
-        if stop < n:
-            mask[stop] &= ~of("I")
-        touching, apart = mask.copy(), mask
-        touching[start], apart[start] = of("B"), of("I")
-        if start:
-            apart[start - 1] = ~of("B", "I")
-        return [touching, apart]
-    if scheme not in PREFIXES:
-        raise MethodError(f"scheme {scheme!r} has no spans. Known: {', '.join(['IOB1', *PREFIXES])}.")
-    first, inner, last, only = PREFIXES[scheme]
-    if stop - start == 1:
-        mask[start] = of(only)
-    else:
-        mask[start + 1 : stop - 1] = of(inner)
-        mask[start], mask[stop - 1] = of(first), of(last)
-    if stop < n and last == inner:
-        mask[stop] = ~of(inner)
-    return [mask]
+    mask[start:stop] = of("I")
+    before, after, first, last = start - 1, stop, start, stop - 1
+    if len(letters) == 4:
+        mask[first], mask[last] = of("B"), of(letters[2])
+        if first == last:
+            mask[first] = of(letters[3])
+        return [mask]
+    backwards = "E" in letters
+    if backwards:  # as the others, seen from behind
+        before, after, first, last = after, before, last, first
+    mark = "E" if backwards else "B"
+    if 0 <= after < n:
+        mask[after] = ~of("I")
+    if name not in ("IOB1", "IOE1"):
+        mask[first] = of(mark)
+        return [mask]
+    # There the mark is for what touches a span of the same type alone.
+    touching, apart = mask.copy(), mask
+    touching[first] = of(mark)
+    if 0 <= before < n:
+        apart[before] = ~of(mark, "I")
+    return [touching, apart]

@@ -78,7 +78,8 @@ def _kept(archive: ArchiveReader, header: Mapping[str, Any]) -> Kept:
     pair_columns = archive.array(header["pair_columns"]).astype(np.int64)
     rules = None if header["rules"] is None else Rules(*(archive.array(at).astype(bool) for at in header["rules"]))
     n_features = table.width - len(pair_columns)
-    declaration = Declaration(len(classes), n_features, len(pair_columns), bool(header["boundaries"]), rules)
+    order = 2 if "second" in header["weights"] else 1
+    declaration = Declaration(len(classes), n_features, len(pair_columns), bool(header["boundaries"]), rules, order)
     seen: dict[str, Bool] = {}
     values: dict[str, F64] = {}
     for name, parameter in declaration.parameters().items():

@@ -11,7 +11,8 @@ from factorgraph_ebm.answers.answered import Answered
 from factorgraph_ebm.answers.factor_marginals import FactorMarginals
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import InfeasibleError
-from factorgraph_ebm.estimators.tagging_graph import Declaration, Sequences, blocks, samples_of, singles
+from factorgraph_ebm.estimators.second_order import SecondOrder
+from factorgraph_ebm.estimators.tagging_graph import Declared, Sequences, blocks, samples_of, singles
 from factorgraph_ebm.inference.method import Problem, Status
 from factorgraph_ebm.inference.solving import Solved, solve_best, solve_free
 from factorgraph_ebm.learning.batch import Batch
@@ -24,14 +25,26 @@ AT_ONCE = 1 << 21
 class Asked(NamedTuple):
     """A tagger asked about some sequences."""
 
-    declaration: Declaration
+    declaration: Declared
     values: Mapping[str, F64]
     "of its parameters"
     sequences: Sequences
     threads: int | None = None
+    second: SecondOrder | None = None
+    "the declaration, where its states are not tags"
 
     def best(self) -> I64:
         """The best tags, (tokens,)."""
+        states = self.best_states()
+        return states if self.second is None else self.second.tag[states]
+
+    def marginals(self) -> F64:
+        """The probability of each tag, (tokens, K)."""
+        found = self.state_marginals()
+        return found if self.second is None else self.second.of_tags(found)
+
+    def best_states(self) -> I64:
+        """The best states, (tokens,)."""
         found = np.empty(int(self.sequences.start[-1]), np.int64)
         for batch, first, last in self._batches():
             solved = solve_best(batch.whole, batch.bind(self.values, self.threads), threads=self.threads)
@@ -40,8 +53,8 @@ class Asked(NamedTuple):
             found[first:last] = solved.answer.states[batch.compiled.cell_variable]
         return found
 
-    def marginals(self) -> F64:
-        """The probability of each tag, (tokens, K)."""
+    def state_marginals(self) -> F64:
+        """The probability of each state, (tokens, states)."""
         k = self.declaration.n_tags
         found = np.empty((int(self.sequences.start[-1]), k))
         for batch, first, last in self._batches():
@@ -63,7 +76,7 @@ class Asked(NamedTuple):
 
     def entropies(self) -> F64:
         """Of the distribution over taggings of each sequence, nats, (n,)."""
-        start, marginals = self.sequences.start, self.marginals()
+        start, marginals = self.sequences.start, self.state_marginals()
         left = self.sequences.pairs()
         total = np.zeros(len(marginals) + 1)
         total[:-1] = _entropy(marginals)
@@ -87,7 +100,9 @@ class Asked(NamedTuple):
             graphs = samples_of(self.declaration, self.sequences, None, some).graphs
             wanted = {name: self.values[name] for name in {name for g in graphs for name in g.parameters}}
             for (low, _), results in zip(some, k_best(graphs, k, parameters=wanted)):
-                found[low] = [(np.asarray(each["y"]), float(each.energy)) for each in results]
+                states = [np.asarray(each["y"]) for each in results]
+                tags = states if self.second is None else [self.second.tag[each] for each in states]
+                found[low] = [(each, float(result.energy)) for each, result in zip(tags, results)]
         return found
 
     def _per_batch(self) -> int:

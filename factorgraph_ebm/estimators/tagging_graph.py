@@ -10,7 +10,7 @@ side: its components are the sequences, and its arrays those of the data, so tha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -45,8 +45,8 @@ class Sequences(NamedTuple):
         first, last = int(self.start[low]), int(self.start[high])
         return Sequences(
             self.start[low : high + 1] - first,
-            self.x[first:last],
-            None if self.pair_x is None else self.pair_x[first:last],
+            _rows(self.x, first, last),
+            None if self.pair_x is None else _rows(self.pair_x, first, last),
             None if self.allowed is None else self.allowed[first:last],
         )
 
@@ -62,6 +62,14 @@ class Sequences(NamedTuple):
         return np.flatnonzero(inside)
 
 
+def _rows(x: Any, first: int, last: int) -> Any:
+    """Rows of a CSR matrix, whose nonzeros stay where they are."""
+    low, high = int(x.indptr[first]), int(x.indptr[last])
+    found = type(x)((last - first, x.shape[1]), dtype=x.dtype)
+    found.data, found.indices, found.indptr = x.data[low:high], x.indices[low:high], x.indptr[first : last + 1] - low
+    return found
+
+
 class Rules(NamedTuple):
     """Which tags a tagging scheme allows to begin, to follow each other and to end."""
 
@@ -73,6 +81,16 @@ class Rules(NamedTuple):
     "(K,)"
 
 
+class Declared(Protocol):
+    """What training and asking know of the graphs of a tagger: one variable `y[token]`, with so many states."""
+
+    @property
+    def n_tags(self) -> int: ...
+
+    def graph(self, sequences: Sequences) -> FactorGraph:
+        """The graph of these sequences."""
+
+
 class Declaration(NamedTuple):
     """What the graphs of one tagger have in common."""
 
@@ -82,15 +100,19 @@ class Declaration(NamedTuple):
     boundaries: bool = False
     "first and last tokens have terms of their own"
     rules: Rules | None = None
+    order: int = 1
+    "2: weights of three tags as well, in the graphs of `second_order`"
 
     def parameters(self) -> dict[str, Parameter]:
-        """By name: state (F, K), transition (K, K), and those of the terms that are there."""
+        """By name: state (F, K), transition (K, K), and those of the terms that are there; second (K, K, K) last."""
         k = self.n_tags
         shapes: dict[str, tuple[int, ...]] = {"state": (self.n_features, k), "transition": (k, k)}
         if self.n_pair_features:
             shapes["pair"] = (self.n_pair_features, k, k)
         if self.boundaries:
             shapes |= {"start": (k,), "end": (k,)}
+        if self.order == 2:
+            shapes["second"] = (k, k, k)
         return {name: Parameter(name, shape=shape) for name, shape in shapes.items()}
 
     def graph(self, sequences: Sequences) -> FactorGraph:
@@ -144,7 +166,7 @@ def singles(sequences: Sequences) -> list[tuple[int, int]]:
 
 
 def samples_of(
-    declaration: Declaration, sequences: Sequences, tags: I64 | None, ranges: list[tuple[int, int]]
+    declaration: Declared, sequences: Sequences, tags: I64 | None, ranges: list[tuple[int, int]]
 ) -> Data:
     """One sample for each range of sequences, read as a model reads it.
 

@@ -13,6 +13,9 @@ import numpy as np
 from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.estimators.tagging_graph import Declaration, Sequences
 
+AT_ONCE = 1 << 13
+"tokens that are looked at at once"
+
 
 class Wanted(NamedTuple):
     """CRFsuite's options of the same names."""
@@ -45,31 +48,48 @@ def seen_of(declaration: Declaration, sequences: Sequences, tags: I64, wanted: W
     shown["transition"] = possible & (counts >= wanted.min_freq)
     if declaration.n_pair_features:
         shown["pair"] = _pair(sequences, tags, left, k, wanted)
+    if declaration.order == 2:
+        shown["second"] = _triples(sequences, tags, k, wanted)
     if declaration.boundaries:
         first, last = sequences.ends()
         shown["start"], shown["end"] = (_tags_at(sequences, tags, at, k) for at in (first, last))
     if declaration.rules is not None:
         shown["transition"] &= declaration.rules.pair
+        if declaration.order == 2:
+            shown["second"] &= declaration.rules.pair[:, :, None] & declaration.rules.pair
     return shown
+
+
+def _triples(sequences: Sequences, tags: I64, k: int, wanted: Wanted) -> Bool:
+    """Tags of three tokens in a row."""
+    left = sequences.pairs()
+    third = left[np.isin(left + 1, left)] + 2
+    known = third[(tags[third] >= 0) & (tags[third - 1] >= 0) & (tags[third - 2] >= 0)]
+    counts = np.zeros((k, k, k))
+    np.add.at(counts, (tags[known - 2], tags[known - 1], tags[known]), 1.0)
+    possible = np.ones(counts.shape, np.bool_) if wanted.all_possible_transitions else counts > 0.0
+    return possible & (counts >= wanted.min_freq)
 
 
 def _state(x: Any, tags: I64, rows: I64, of_row: Bool, k: int, wanted: Wanted) -> Bool:
     n_features = x.shape[1]
-    token = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
-    tag = tags[token]
-    there = tag >= 0
-    cell = x.indices[there].astype(np.int64) * k + tag[there]
     possible = np.zeros(n_features * k, np.bool_)
-    possible[cell] = True
+    signed = wanted.min_freq > 0.0 or bool(len(x.data) and x.data.min() < 0.0)
+    total: F64 = np.zeros(n_features * k if signed else 0)
+    for first in range(0, x.shape[0], AT_ONCE):
+        last = min(first + AT_ONCE, x.shape[0])
+        here = slice(int(x.indptr[first]), int(x.indptr[last]))
+        tag = np.repeat(tags[first:last], np.diff(x.indptr[first : last + 1]))
+        cell = x.indices[here].astype(np.int64) * k + tag
+        possible[cell[tag >= 0]] = True
+        if signed:
+            np.add.at(total, cell[tag >= 0], x.data[here][tag >= 0])
     possible = possible.reshape(n_features, k)
     if wanted.all_possible_states:
         possible[np.unique(x.indices)] = True
     if len(rows):
         possible |= (abs(x[rows]).T @ of_row.astype(np.float64)) > 0.0
-    if wanted.min_freq <= 0.0 and not (len(x.data) and x.data.min() < 0.0):
-        return possible
-    total: F64 = np.bincount(cell, x.data[there], n_features * k).astype(np.float64)
-    return possible & (total.reshape(n_features, k) >= wanted.min_freq)
+    return possible & (total.reshape(n_features, k) >= wanted.min_freq) if signed else possible
 
 
 def _choices(sequences: Sequences, tags: I64, k: int) -> tuple[I64, Bool]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Bool
-from factorgraph_ebm.estimators.tagging_graph import Declaration, Sequences, blocks, samples_of, singles
+from factorgraph_ebm.estimators.tagging_graph import Declared, Sequences, blocks, samples_of, singles
 from factorgraph_ebm.learning.asking import Inference
 from factorgraph_ebm.learning.choices import check_choices, check_inference, choose_optimizer
 from factorgraph_ebm.learning.evaluate import Problem, make_problem
@@ -87,7 +87,7 @@ class Told(NamedTuple):
 
 
 def learn(
-    declaration: Declaration,
+    declaration: Declared,
     sequences: Sequences,
     tags: I64,
     seen: Mapping[str, Bool],
@@ -117,7 +117,9 @@ def learn(
     whole = whole and adds_up(choices.loss) and told.weights is None
     ranges = blocks(sequences) if whole else singles(sequences)
     data = samples_of(declaration, sequences, tags, ranges)
-    layout = layout_of(data.graphs, seen={name: mask for name, mask in seen.items() if not mask.all()})
+    # Where no sequence is long enough, no graph has the weights of tags in a row: they stay 0.
+    present = {name for graph in data.graphs for name in graph.parameters}
+    layout = layout_of(data.graphs, {name: seen[name] for name in seen if name in present and not seen[name].all()})
     count = len(data.graphs)
     # With all samples at once their weights make the mean a sum: what is told on the way is in CRFsuite's scale.
     scale = float(count) if whole else 1.0
@@ -148,7 +150,8 @@ def learn(
         value = rows[-1]["objective"]
     else:
         value = objective(oracle, regularizer, trained.w).value * count / scale
-    values = {name: np.array(v) for name, v in layout.values(trained.w).items()}
+    values = {name: np.zeros(mask.shape) for name, mask in seen.items()}
+    values |= {name: np.array(v) for name, v in layout.values(trained.w).items()}
     return Learned(values, float(value), [*told.earlier, *rows])
 
 
@@ -162,15 +165,16 @@ def _penalties(choices: Choices, scale: float = 1.0) -> list[Penalty] | None:
 
 
 def _scaled(row: Row, factor: float) -> Row:
-    scaled = ("loss", "objective", "gradient_norm", "bound", "duality_gap", "validation")
+    scaled = ("loss", "objective", "gradient_norm", "bound", "duality_gap")
     return {name: value * factor if name in scaled else value for name, value in row.items()}
 
 
 def _validator(
-    declaration: Declaration, layout: Layout, choices: Choices, sequences: Sequences, tags: I64
+    declaration: Declared, layout: Layout, choices: Choices, sequences: Sequences, tags: I64
 ) -> Callable[[F64], float]:
+    """The sum of losses of other sequences."""
     data = samples_of(declaration, sequences, tags, singles(sequences))
     inference = Inference(threads=choices.threads)
     problem: Problem = make_problem(data, layout, choices.loss, inference, np.ones(len(data.graphs)))
     oracle = make_oracle(problem, layout.start, 0)
-    return lambda w: objective(oracle, UNREGULARIZED, w).loss
+    return lambda w: objective(oracle, UNREGULARIZED, w).loss * len(data.graphs)

@@ -6,6 +6,8 @@
     .alist MacKay: parity-check matrices                  read, write what is Parity
     .fgz   the library's own: every structure, lossless   read, write
 
+Sequences with tags have formats of their own, that are no graphs: `crfsuite`, `conll` and `conllu`.
+
 To add one: a module with `read(path)` and, if it can, `write(graph, path, *, parameters)`, and a line in FORMATS.
 """
 

@@ -200,7 +200,9 @@ class Linear(Parametrisation):
         if self.x is None:
             import scipy.sparse  # heavy; who holds a sparse matrix has loaded it already
 
-            return Linear(scipy.sparse.vstack([product.matrix for product in products], format="csr"), self.W)
+            matrices = [product.matrix for product in products]
+            joined = _as_it_was(matrices)
+            return Linear(scipy.sparse.vstack(matrices, format="csr") if joined is None else joined, self.W)
         arrays = [product.x.array for product in products if isinstance(product.x, Constant)]
         return Linear(np.concatenate([_matrix(array, self._features) for array in arrays]), self.W)
 
@@ -215,6 +217,32 @@ class Linear(Parametrisation):
 
     def __repr__(self) -> str:
         return f"Linear(shape={self.shape}, W={self.W!r})"
+
+
+def _as_it_was(matrices: Sequence[Any]) -> Any:
+    """The matrix that these CSR matrices are parts of, one after the other, in its own memory; None: they are not."""
+    first = matrices[0]
+    whole = []
+    for parts in ([m.data for m in matrices], [m.indices for m in matrices]):
+        base, n = parts[0].base, sum(len(part) for part in parts)
+        at = parts[0].__array_interface__["data"][0]
+        if not isinstance(base, np.ndarray) or base.ndim != 1 or base.dtype != parts[0].dtype:
+            return None
+        start = (at - base.__array_interface__["data"][0]) // base.itemsize
+        for part in parts:
+            here = part.__array_interface__["data"][0]
+            if part.base is not base or not part.flags.c_contiguous or (len(part) and here != at):
+                return None
+            at += part.nbytes
+        if not base.flags.c_contiguous:
+            return None
+        whole.append(base[start : start + n])
+    nonzeros = np.cumsum([0, *(len(m.data) for m in matrices)])
+    start = np.concatenate([first.indptr[:1], *(m.indptr[1:] + n for m, n in zip(matrices, nonzeros.tolist()))])
+    rows = sum(m.shape[0] for m in matrices)
+    found = type(first)((rows, first.shape[1]), dtype=first.dtype)
+    found.data, found.indices, found.indptr = whole[0], whole[1], start.astype(first.indptr.dtype)
+    return found
 
 
 _ONE_THREAD = 1 << 18

@@ -66,7 +66,8 @@ def run(name: str, problem: Problem, options: Mapping[str, Any], *, messages: bo
         if choice.first is not None and choice.first.best is not None:
             with contextlib.suppress(FactorRefused):
                 return choice.first.best(problem)
-            choice = choose(problem.union, problem.minimize, options, left, problem.numbers, messages=True)
+            assert choice.otherwise is not None
+            choice = choice.otherwise(problem.numbers)
         method = choice.method
     else:
         method = METHODS[name]

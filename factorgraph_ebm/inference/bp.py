@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Messages, Numbers
-from factorgraph_ebm.compiler.layout import sizes, variable_chunks
+from factorgraph_ebm.compiler.layout import variable_chunks
 from factorgraph_ebm.compiler.schedules import sequential
 from factorgraph_ebm.inference.bp_options import OPTIONS, check, refuse_singles
 from factorgraph_ebm.inference.energies import assignment_energies
@@ -33,6 +33,7 @@ from factorgraph_ebm.inference.passing import Passing
 from factorgraph_ebm.inference.polish import improve
 from factorgraph_ebm.inference.progress import Progress
 from factorgraph_ebm.inference.singles import Singles, gaining
+from factorgraph_ebm.inference.summing import Summed, in_chunks, log_partitions, messages_of, started, sum_chunks
 
 
 def best(problem: Problem, **options: Any) -> Answer:
@@ -52,7 +53,7 @@ def best(problem: Problem, **options: Any) -> Answer:
             narrow = gaining(layout) & ~progress.exact
     rest = np.flatnonzero(~forest).tolist()
     repeated = not (progress.exact | narrow).all()
-    passing = _start(problem, Passing, minimize=True, silent=True, repeated=repeated)
+    passing = started(problem, Passing, minimize=True, silent=True, repeated=repeated)
     parts = []
     state = np.where(compiled.variable_soft == 1, -2, -1).astype(np.int64)
     infeasible = np.zeros(len(exact), bool)
@@ -60,10 +61,11 @@ def best(problem: Problem, **options: Any) -> Answer:
         chunks = np.flatnonzero(forest).tolist()
         Forests(passing, chunks).states(state)
         progress.solve(chunks)
-        infeasible[compiled.variable_sample[(state == -1) & np.isin(variable_chunks(compiled), chunks)]] = True
-        np.copyto(state, 0, where=(state == -1) & np.isin(variable_chunks(compiled), chunks))
+        lost_states = state == -1 if forest.all() else (state == -1) & np.isin(variable_chunks(compiled), chunks)
+        infeasible[compiled.variable_sample[lost_states]] = True
+        state[lost_states] = 0
     if quick.any():
-        fast = _start(problem, Differences, minimize=True)
+        fast = started(problem, Differences, minimize=True)
         chunks = np.flatnonzero(quick).tolist()
         progress.iterate(fast, chunks)
         lost = []
@@ -73,7 +75,7 @@ def best(problem: Problem, **options: Any) -> Answer:
         progress.restart(lost)
         parts.append(Part(fast, tuple(c for c in chunks if c not in lost)))
     if narrow.any():
-        light = _start(problem, Singles, minimize=True)
+        light = started(problem, Singles, minimize=True)
         chunks = np.flatnonzero(narrow).tolist()
         progress.iterate(light, chunks)
         parts.append(Part(light, tuple(chunks)))
@@ -84,7 +86,7 @@ def best(problem: Problem, **options: Any) -> Answer:
         passing.to_variable = np.zeros(passing.message_size)
         np.copyto(state, progress.state, where=np.isin(variable_chunks(compiled), rest))
     elif rest:
-        passing.begin(_messages_of(problem))
+        passing.begin(messages_of(problem))
         for part in parts:
             copy_messages(part.passing.energies(), passing.energies(), layout, part.chunks)
         progress.iterate(passing, left)
@@ -139,16 +141,16 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     later: tuple[Passing, Bool] | None = None
     summed: tuple[Forests, Bool] | None = None
     parts: list[Part] = []
-    answered: _Marginals | None = None
+    answered: Summed | None = None
     unanswered = np.ones(len(compiled.sample_chunk), bool)
     for form in (Odds, Weights, Passing):
         serves = np.ones(len(progress.runs), bool) if form is Passing else served(layout, form.form, minimize=False)
         chunks = sorted(c for c in left if serves[c])
         if not chunks:
             continue
-        passing, found = _sum(problem, form, chunks, progress)
+        passing, found = sum_chunks(problem, form, chunks, progress)
         # In a chunk of several samples those that lost nothing keep this answer, whoever is beside them.
-        taken = unanswered & ~found.lost(compiled) & _in_chunks(compiled, chunks)
+        taken = unanswered & ~found.lost(compiled) & in_chunks(compiled, chunks)
         unanswered &= ~taken
         answered = found if answered is None else answered.with_others(found, taken, compiled)
         again = set(chunks) & set(compiled.sample_chunk[unanswered].tolist())
@@ -158,9 +160,9 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         if found.later:
             later = passing, taken
         if found.forests is not None and found.forests.has_sums:
-            summed = found.forests, taken & _in_chunks(compiled, found.forests.chunks)
+            summed = found.forests, taken & in_chunks(compiled, found.forests.chunks)
     if answered is None:  # no sample at all
-        answered = _Marginals(np.zeros(compiled.unary_size), np.zeros(0), np.zeros(0))
+        answered = Summed(np.zeros(compiled.unary_size), np.zeros(0), np.zeros(0))
     infeasible = np.zeros(len(unanswered), bool)
     infeasible[compiled.variable_sample[answered.variable_free == np.inf]] = True
     known = answered.log_partition
@@ -171,7 +173,7 @@ def marginals(problem: Problem, **options: Any) -> Answer:
         if later is not None:
             passing, taken = later
             assert isinstance(passing, Odds)
-            np.copyto(known, _log_partitions(problem, passing), where=taken)
+            np.copyto(known, log_partitions(problem, passing), where=taken)
         return known
 
     def statistics(weight: F64, out: Numbers) -> Bool:
@@ -187,88 +189,11 @@ def marginals(problem: Problem, **options: Any) -> Answer:
     )  # fmt: skip
 
 
-class _Marginals(NamedTuple):
-    """What one form found; anything where other chunks lie."""
-
-    probability: F64
-    "(unary_size,)"
-    log_partition: F64
-    "(N,)"
-    variable_free: F64
-    "(V,) free energy of each belief: +inf where nothing is allowed, NaN where digits were lost"
-    later: bool = False
-    "log_partition is anything: it is made when it is read"
-    forests: Forests | None = None
-    "which found them, where samples are forests"
-
-    def lost(self, compiled: Compiled) -> Bool:
-        """Samples that lost digits, (N,)."""
-        lost = np.isnan(self.log_partition)
-        lost[compiled.variable_sample[np.isnan(self.variable_free)]] = True
-        return lost
-
-    def with_others(self, other: _Marginals, taken: Bool, compiled: Compiled) -> _Marginals:
-        """The same with other answers where samples are `taken`, (N,)."""
-        variables = taken[compiled.variable_sample]
-        where = (np.repeat(variables, sizes(compiled.variable_start)), taken, variables)
-        for mine, theirs, chosen in zip(self[:3], other[:3], where):
-            np.copyto(mine, theirs, where=chosen)
-        return self
-
-
-def _sum(
-    problem: Problem, form: type[Passing], chunks: Sequence[int], progress: Progress
-) -> tuple[Passing, _Marginals]:
-    """Sum-product over these chunks in one form."""
-    compiled = problem.compiled
-    forests = [c for c in chunks if progress.exact[c]]
-    loopy = [c for c in chunks if not progress.exact[c]]
-    passing = _start(problem, form, minimize=False, silent=not loopy)
-    found = None
-    if loopy:
-        progress.iterate(passing, loopy)
-        progress.damp(passing, loopy)
-        found = _read(problem, passing)
-    if forests:
-        solver = Forests(passing, forests)
-        probability, free, variable_free = solver.marginals(problem.expected)
-        solved = _Marginals(probability, -(free + passing.least_energies()), variable_free, forests=solver)
-        progress.solve(forests)
-        chosen = _in_chunks(compiled, forests)
-        found = solved if found is None else found.with_others(solved, chosen, compiled)._replace(forests=solver)
-    assert found is not None
-    return passing, found
-
-
-def _read(problem: Problem, passing: Passing) -> _Marginals:
-    """Probabilities, log Z, and the free energies of beliefs, from messages at rest; NaN where a form lost digits."""
-    if isinstance(passing, Odds):
-        probability, lost = passing.shares(problem.scaled.unary)
-        return _Marginals(probability, np.zeros(len(problem.compiled.sample_chunk)), lost, later=True)
-    passing.send()
-    return _Marginals(*passing.marginals())
-
-
-def _log_partitions(problem: Problem, passing: Odds) -> F64:
-    """log Z of messages in odds at rest, by way of weights, and where those are lost, of energies."""
-    rows = _start(problem, Weights, minimize=False, silent=True)
-    assert isinstance(rows, Weights)
-    passing.weights(rows)
-    _, found, lost = rows.marginals()
-    samples = np.isnan(found)
-    samples[problem.compiled.variable_sample[np.isnan(lost)]] = True
-    if samples.any():
-        exact = _start(problem, Passing, minimize=False, silent=True)
-        exact.take(passing.energies().to_variable)
-        np.copyto(found, exact.marginals()[1], where=samples)
-    return found
-
-
 def _ground_states(problem: Problem, options: Mapping[str, Any]) -> Answer:
     """Marginals at beta = inf."""
     compiled = problem.compiled
     progress = Progress(problem, compiled.sample_forest, options)
-    passing = _start(problem, Passing, minimize=True)
+    passing = started(problem, Passing, minimize=True)
     chunks = range(len(progress.runs))
     progress.iterate(passing, chunks)
     progress.damp(passing, chunks)
@@ -282,23 +207,6 @@ def _ground_states(problem: Problem, options: Mapping[str, Any]) -> Answer:
         problem, passing.energies(), progress, statuses, marginals=probabilities, least_energy=least,
         log_count=np.where(compiled.sample_forest, count, np.nan), states=state, joint=joint,
     )  # fmt: skip
-
-
-def _start(
-    problem: Problem, form: type[Passing], *, minimize: bool, silent: bool = False, repeated: bool | None = None
-) -> Passing:
-    start = None if silent else _messages_of(problem)
-    if repeated is None:
-        repeated = not (problem.compiled.sample_exact if minimize else problem.compiled.sample_forest).all()
-    return form(
-        problem.union.layout, problem.scaled, minimize=minimize, start=start, repeated=repeated,
-        threads=problem.threads, silent=silent,
-    )  # fmt: skip
-
-
-def _messages_of(problem: Problem) -> Messages | None:
-    """Messages to begin with."""
-    return None if problem.start is None else problem.start.messages
 
 
 def _better(problem: Problem, one: I64, two: I64, chunks: Sequence[int]) -> I64:
@@ -323,14 +231,6 @@ def _decode(problem: Problem, passing: Passing, exact: Bool, chunks: Iterable[in
         if not problem.any_soft and not exact[compiled.sample_chunk == chunk].all():
             improve(problem, passing, state, to_factor, first, stop)
     return state
-
-
-def _in_chunks(compiled: Compiled, chunks: Sequence[int] | I64) -> Bool:
-    """Samples of these chunks, (N,)."""
-    chosen = np.zeros(len(compiled.chunk_variable_start) - 1, bool)
-    chosen[np.asarray(chunks, np.int64)] = True
-    found: Bool = chosen[compiled.sample_chunk]
-    return found
 
 
 def _infeasible(compiled: Compiled, belief: F64) -> Bool:

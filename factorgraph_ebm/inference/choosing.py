@@ -9,7 +9,7 @@ numbers tells.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +22,8 @@ from factorgraph_ebm.inference.cut import serves
 from factorgraph_ebm.inference.enumerate import METHOD as ENUMERATE
 from factorgraph_ebm.inference.enumerate import entries
 from factorgraph_ebm.inference.junction_tree import METHOD as JUNCTION_TREE
-from factorgraph_ebm.inference.junction_tree import Cost, find_way, predict
 from factorgraph_ebm.inference.method import Method
+from factorgraph_ebm.inference.ways import Cost, find_way, predict
 
 TINY = 1 << 12
 "entries of all joint tables up to which they are enumerated: a tree takes as long"
@@ -50,6 +50,8 @@ class Choice(NamedTuple):
     "of a junction tree, where one was looked for"
     first: Method | None = None
     "tried before: it is exact, or refuses once it has seen the numbers (`FactorRefused`)"
+    otherwise: Callable[[Numbers], Choice] | None = None
+    "what is chosen under numbers that `first` refuses"
 
 
 def choose(
@@ -79,26 +81,34 @@ def choose(
         return Choice(ENUMERATE, f"{why}, and all its joint tables have {total:,.0f} entries")
     size = f"{total:,.0f}" if total < 1e15 else f"{min(total, 1e300):.0e} or more"
     too_many = f"enumerate: joint tables of {size} entries"
+    patience = max(0.0, min(PATIENCE, seconds))
+
+    def by_width(cost: Cost, first: Method | None) -> Choice:
+        by_numbers = "" if first is None else "; where all pairs attract, cut instead, which is exact"
+        if cost.fits and cost.seconds <= patience:
+            narrow = "narrow" if cost.rows is None else "mostly forbidden"
+            return Choice(JUNCTION_TREE, f"{why}, and {narrow}: {cost}{by_numbers}", (too_many,), cost, first)
+        if not np.isfinite(cost.width):
+            wide = f"junction_tree: {cost}"
+        elif not cost.fits:
+            wide = f"junction_tree: more than {ROOM:,} bytes: {cost}"
+        else:
+            wide = f"junction_tree: more than {patience:.2g} s: {cost}"
+        if total <= SMALL:
+            return Choice(ENUMERATE, f"{why}, and all its joint tables have {total:,.0f} entries", (wide,), cost)
+        return Choice(BP, f"{why}, and too wide to be exact{by_numbers}", (too_many, wide), cost, first)
+
+    def by_numbers(numbers: Numbers, known: Cost | None = None) -> Choice:
+        way = find_way(
+            union, numbers, minimize=minimize, max_bytes=ROOM, seconds=patience, hopeful=True, known=known
+        )  # fmt: skip
+        return by_width(way.cost, None)
+
     first = CUT if minimize and not messages and serves(compiled) else None
-    by_numbers = "" if first is None else "; where all pairs attract, cut instead, which is exact"
-    if numbers is None or first is not None:
-        cost = predict(union, minimize=minimize, max_bytes=ROOM, hopeful=True)
-    else:
-        patience = max(0.0, min(PATIENCE, seconds))
-        cost = find_way(
-            union, numbers, minimize=minimize, max_bytes=ROOM, seconds=patience, hopeful=True
-        ).cost
-    if cost.fits and cost.seconds <= min(PATIENCE, seconds):
-        if cost.seconds <= AT_ONCE:
-            first, by_numbers = None, ""
-        narrow = "narrow" if cost.rows is None else "mostly forbidden"
-        return Choice(JUNCTION_TREE, f"{why}, and {narrow}: {cost}{by_numbers}", (too_many,), cost, first)
-    if not np.isfinite(cost.width):
-        wide = f"junction_tree: {cost}"
-    elif not cost.fits:
-        wide = f"junction_tree: more than {ROOM:,} bytes: {cost}"
-    else:
-        wide = f"junction_tree: more than {min(PATIENCE, max(seconds, 0.0)):.2g} s: {cost}"
-    if total <= SMALL:
-        return Choice(ENUMERATE, f"{why}, and all its joint tables have {total:,.0f} entries", (wide,), cost)
-    return Choice(BP, f"{why}, and too wide to be exact{by_numbers}", (too_many, wide), cost, first)
+    if numbers is not None and first is None:
+        return by_numbers(numbers)
+    cost = predict(union, minimize=minimize, max_bytes=ROOM, hopeful=True)
+    if cost.fits and cost.seconds <= min(AT_ONCE, patience):
+        first = None
+    choice = by_width(cost, first)
+    return choice if choice.first is None else choice._replace(otherwise=lambda numbers: by_numbers(numbers, cost))

@@ -209,7 +209,7 @@ def _branches(tree: Tree, c: int) -> tuple[list[Stretch], list[Stretch]]:
     limit = max(done[-1] / 64, LARGE / 64)
     above = tree.above[first:stop]
     is_whole = mass <= limit
-    is_top = is_whole & ((above < 0) | ~is_whole[above - first])
+    is_top = is_whole & ((above < 0) | ~is_whole[np.maximum(above - first, 0)])
     below = [Stretch(c, int(begin[i]), first + int(i) + 1) for i in np.flatnonzero(is_top)]
     rest = np.flatnonzero(~is_whole) + first
     return below, [Stretch(c, int(n), int(n) + 1) for n in rest]

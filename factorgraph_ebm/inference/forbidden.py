@@ -71,7 +71,7 @@ class Few(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """That an answer takes on one thread, predicted as in `junction_tree.Cost`."""
+        """That an answer takes on one thread, predicted as in `ways.Cost`."""
         return A_PAIR * self.supports.pairs + A_NODE * len(self.supports.links)
 
 

@@ -15,31 +15,30 @@ in which they do not are summed again in energies.
 
 from __future__ import annotations
 
+import functools
 import math
-import os
-from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64, Bool, Numbers
+from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.compiler.contraction import Tree
 from factorgraph_ebm.compiler.layout import sizes
-from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.engine.trees import UP
 from factorgraph_ebm.errors import MethodError, WidthTooLargeError
 from factorgraph_ebm.graph.automaton import chosen_by_ends
 from factorgraph_ebm.inference.barren import needed_part
-from factorgraph_ebm.inference.contracting import ENERGIES, EXCESS, TIES, WEIGHTS, Semiring, Trees, at_leaves
-from factorgraph_ebm.inference.forbidden import A_PAIR, HOPE, Few, Many, find_few, held_few, let_go
+from factorgraph_ebm.inference.contracting import ENERGIES, EXCESS, TIES, WEIGHTS, Trees, at_leaves
 from factorgraph_ebm.inference.joints import Wide, joint_marginals
 from factorgraph_ebm.inference.method import Answer, Ends, Method, Problem, Ranked, proved
 from factorgraph_ebm.inference.ranked_trees import list_component
 from factorgraph_ebm.inference.ranking import Listed, places_of, rank_samples
-from factorgraph_ebm.inference.sparse_trees import SparseTrees
 from factorgraph_ebm.inference.tables import Run, run_of, scope_of
-from factorgraph_ebm.inference.trees import LARGEST, Shape, Source, fill, shape_of
+from factorgraph_ebm.inference.trees import Shape, Source, fill, shape_of
+from factorgraph_ebm.inference.ways import AtWork, bytes_allowed, tree_of, way_of
 
+AnAtWork = TypeVar("AnAtWork", bound=AtWork)
 DRAWN = 1 << 22
 "numbers drawn at once"
 
@@ -47,7 +46,7 @@ DRAWN = 1 << 22
 def marginals(problem: Problem, **options: Any) -> Answer:
     """Sum-product; at beta = inf the shares of the assignments of least energy, which are counted."""
     compiled = problem.compiled
-    way = _way_of(problem, options)
+    way = way_of(problem, options)
     shape = way.shape
     if problem.alone and problem.beta < np.inf and way.few is None:
         assert shape.tree is not None
@@ -70,17 +69,12 @@ def marginals(problem: Problem, **options: Any) -> Answer:
             joint=joint.tables, ends=joint.ends,
         )  # fmt: skip
     trees = way.at_work(problem, WEIGHTS)
-    trees.sum(everything, probability, at)
-    log_sum = trees.log_sums()
-    lost = np.flatnonzero(np.isnan(log_sum))
-    exact = None
-    if len(lost):
-        exact = way.at_work(problem, ENERGIES)
-        exact.sum(lost, probability, at)
-        log_sum[lost] = exact.log_sums()[lost]
-    total = _by_sample(shape, log_sum, compiled) - trees.filled.constant
+    found = _in_full(
+        trees, lambda: way.at_work(problem, ENERGIES), lambda at_work, chosen: at_work.sum(chosen, probability, at)
+    )
+    total = _by_sample(shape, found.log_sum, compiled) - trees.filled.constant
     infeasible = total == -np.inf
-    joint = _Joint(problem, probability, trees, exact, lost, most)
+    joint = _Joint(problem, probability, trees, found.exact, found.lost, most)
     return Answer(
         **proved("junction_tree", infeasible), marginals=probability, log_partition=total,
         joint=joint.tables, ends=joint.ends,
@@ -93,17 +87,37 @@ def _sum_alone(problem: Problem, shape: Shape, tree: Tree) -> Answer:
     constant: F64 | float = 0.0
     if needed is not None:
         shape, tree, constant = needed
-    everything, nowhere = np.arange(len(shape.sample)), np.full(len(shape.leaf_component), -1)
+    nowhere = np.full(len(shape.leaf_component), -1)
     trees = Trees(problem, WEIGHTS, shape, tree)
-    trees.sum(everything, np.zeros(0), nowhere, ways=UP)
+    found = _in_full(
+        trees, lambda: Trees(problem, ENERGIES, shape, tree),
+        lambda at_work, chosen: at_work.sum(chosen, np.zeros(0), nowhere, ways=UP),
+    )  # fmt: skip
+    total = _by_sample(shape, found.log_sum, problem.compiled) - trees.filled.constant - constant
+    return Answer(**proved("junction_tree", total == -np.inf), log_partition=total)
+
+
+class _Full(NamedTuple):
+    """What all components have by now."""
+
+    log_sum: F64
+    "(C,)"
+    lost: I64
+    "components whose digits were lost in weights"
+    exact: AtWork | None
+    "which worked on these again, in energies"
+
+
+def _in_full(trees: AnAtWork, exactly: Callable[[], AnAtWork], work: Callable[[AnAtWork, I64], None]) -> _Full:
+    """Do some work on all components, and in energies again on those that lost digits."""
+    work(trees, np.arange(len(trees.shape.sample)))
     log_sum = trees.log_sums()
     lost = np.flatnonzero(np.isnan(log_sum))
-    if len(lost):
-        exact = Trees(problem, ENERGIES, shape, tree)
-        exact.sum(lost, np.zeros(0), nowhere, ways=UP)
+    exact = exactly() if len(lost) else None
+    if exact is not None:
+        work(exact, lost)
         log_sum[lost] = exact.log_sums()[lost]
-    total = _by_sample(shape, log_sum, problem.compiled) - trees.filled.constant - constant
-    return Answer(**proved("junction_tree", total == -np.inf), log_partition=total)
+    return _Full(log_sum, lost, exact)
 
 
 class _Joint:
@@ -178,7 +192,7 @@ class _Joint:
 def best(problem: Problem, **options: Any) -> Answer:
     """Min-sum, or the least free energy of what is summed; ties go to the lowest state, variable by variable."""
     compiled = problem.compiled
-    way = _way_of(problem, options)
+    way = way_of(problem, options)
     shape = part = way.shape
     needed = needed_part(problem, shape) if problem.any_soft and way.few is None else None
     constant: F64 | float = 0.0
@@ -196,7 +210,7 @@ def best(problem: Problem, **options: Any) -> Answer:
         found = np.zeros(compiled.unary_size)
         start = compiled.variable_start.astype(np.int64)
         choices = np.flatnonzero(np.diff(start) > 1)
-        least = _way_of(problem, options).at_work(problem, EXCESS)
+        least = way_of(problem, options).at_work(problem, EXCESS)
         least.sum(np.arange(len(shape.sample)), found, at_leaves(shape, np.arange(len(choices)), start[choices]))
         return found
 
@@ -210,26 +224,23 @@ def best(problem: Problem, **options: Any) -> Answer:
 def sample(problem: Problem, n: int, rng: np.random.Generator, **options: Any) -> I64:
     """Draw down the tree, variable after variable given those above; at beta = inf among the minimisers."""
     compiled = problem.compiled
-    shape, tree = _tree_of(problem, options)
+    shape, tree = tree_of(problem, options)
     trees = Trees(problem, TIES if problem.beta == np.inf else WEIGHTS, shape, tree)
+    exactly = functools.cache(lambda: Trees(problem, ENERGIES, shape, tree))
     free = len(compiled.variable_cell)
     states = np.zeros((n, free), np.int64)
     allowed = np.ones(len(compiled.sample_chunk), bool)
-    everything = np.arange(len(shape.sample))
     nodes = max(1, len(tree.x))
+
+    def draw(count: int) -> tuple[I64, F64]:
+        drawn, uniform = np.zeros(count * len(shape.states), np.int64), rng.random(count * nodes)
+        found = _in_full(trees, exactly, lambda at_work, chosen: at_work.draw(chosen, drawn, uniform))
+        return drawn.reshape(count, -1), found.log_sum
+
     for low in range(0, n, max(1, DRAWN // nodes)):
-        high = min(n, low + max(1, DRAWN // nodes))
-        drawn = np.zeros((high - low) * len(shape.states), np.int64)
-        uniform = rng.random((high - low) * nodes)
-        trees.draw(everything, drawn, uniform)
-        log_sum = trees.log_sums()
-        lost = np.flatnonzero(np.isnan(log_sum))
-        if len(lost):
-            exact = Trees(problem, ENERGIES, shape, tree)
-            exact.draw(lost, drawn, uniform)
-            log_sum[lost] = exact.log_sums()[lost]
+        drawn, log_sum = draw(min(n - low, max(1, DRAWN // nodes)))
         allowed &= _by_sample(shape, log_sum, compiled) - trees.filled.constant > -np.inf
-        states[low:high] = drawn.reshape(high - low, -1)[:, :free]
+        states[low : low + len(drawn)] = drawn[:, :free]
     if n:
         states[:, ~allowed[compiled.variable_sample]] = -1
     return states
@@ -238,7 +249,7 @@ def sample(problem: Problem, n: int, rng: np.random.Generator, **options: Any) -
 def k_best(problem: Problem, k: int, asked: Bool, **options: Any) -> Ranked:
     """Lists up the tree of what is asked for, after everything else was minimised; see `engine.ranked_trees`."""
     compiled = problem.compiled
-    shape, tree = _tree_of(problem, options, ~asked)
+    shape, tree = tree_of(problem, options, ~asked)
     filled = fill(problem.union, shape, problem.numbers, weigh=False)
     place = places_of(compiled, asked)
     certain = np.flatnonzero(sizes(compiled.variable_start) == 1)
@@ -253,139 +264,6 @@ def k_best(problem: Problem, k: int, asked: Bool, **options: Any) -> Ranked:
     for c, sample in enumerate(shape.sample.tolist()):
         parts[sample].append(list_component(problem, shape, tree, filled, c, k, place))
     return rank_samples("junction_tree", parts, place, k)
-
-
-class Cost(NamedTuple):
-    """What an exact answer takes."""
-
-    fits: bool
-    width: float
-    "log2 of the entries of the largest table that is looked at; +inf where the search gave up"
-    bytes: int
-    products: float
-    seconds: float
-    "on one thread of such machines as the benchmarks were measured on; +inf where it is too wide"
-    rows: int | None = None
-    "of the largest tensor, where only what is not forbidden is looked at"
-    many: str = ""
-    "why that is not done, where it might have been"
-
-    def __str__(self) -> str:
-        if self.rows is not None:
-            return (
-                f"{self.products:.3g} products over at most {self.rows:,} entries that are not forbidden, of tables of "
-                f"2^{self.width:.0f}, {self.bytes:,} bytes, about {self.seconds:.2g} s"
-            )
-        if not np.isfinite(self.width):
-            return f"tables of more than {LARGEST:,.0f} entries{f' ({self.many})' if self.many else ''}"
-        size = f"{self.products:.3g} products over tables of at most {2**self.width:,.0f} entries, {self.bytes:,} bytes"
-        return f"{size}, about {self.seconds:.2g} s{f' ({self.many})' if self.many and not self.fits else ''}"
-
-
-A_PRODUCT, A_CONTRACTION, A_CALL = 2e-9, 80e-9, 1e-3
-"seconds; a product takes a third of this while its tables lie in a cache"
-
-
-def predict(
-    union: Union, *, minimize: bool, max_bytes: int | None = None, first: Bool | None = None, hopeful: bool = False
-) -> Cost:
-    """The cost of an answer by a tree, from the structure alone. `first`, `hopeful`: as in `shape_of`."""
-    shape = shape_of(union, first, hopeful=hopeful)
-    tree = shape.tree
-    if tree is None:
-        return Cost(False, float(shape.elimination.width.max(initial=0.0)), 0, np.inf, np.inf)
-    total = tree.total
-    products = (1 if minimize else 3) * total.products
-    room = 8 * (total.room + 4 * total.largest + shape.table_size)
-    seconds = A_CALL + A_PRODUCT * products + A_CONTRACTION * (1 if minimize else 3) * len(tree.x)
-    fits = room <= bytes_allowed(max_bytes)
-    return Cost(fits, math.log2(total.widest), room, products, seconds)
-
-
-DEAR, MUCH = 1.0, 4.0
-"seconds from which on it is asked how few entries are not forbidden, and how many times less these must take"
-
-AtWork: TypeAlias = Trees | SparseTrees
-
-
-class Way(NamedTuple):
-    """How an answer is made: of whole tables, or of what is not forbidden of them."""
-
-    cost: Cost
-    shape: Shape
-    few: Few | None
-
-    def at_work(self, problem: Problem, semiring: Semiring) -> AtWork:
-        if self.few is not None:
-            return SparseTrees(problem, semiring, self.shape, self.few.supports)
-        assert self.shape.tree is not None
-        return Trees(problem, semiring, self.shape, self.shape.tree)
-
-
-def find_way(
-    union: Union,
-    numbers: Numbers,
-    *,
-    minimize: bool,
-    max_bytes: int | None = None,
-    seconds: float = np.inf,
-    hopeful: bool = False,
-) -> Way:
-    """The cheaper way under these numbers, and its cost; supports are found, and held, where they may be that.
-
-    `seconds`: that it should take; `hopeful`: as in `shape_of`.
-    """
-    most = bytes_allowed(max_bytes)
-    few = held_few(union, numbers, most)
-    if few is None:
-        shape = shape_of(union, hopeful=hopeful)
-        cost = predict(union, minimize=minimize, max_bytes=max_bytes, hopeful=hopeful)
-        if cost.fits and cost.seconds <= DEAR:
-            return Way(cost, shape, None)
-        serves = cost.fits and cost.seconds <= seconds
-        limit = cost.seconds / MUCH if serves else seconds
-        hope = 1.0 if serves else HOPE
-        found = find_few(union, shape, numbers, most_bytes=most, most_pairs=limit / A_PAIR, hope=hope)
-        if isinstance(found, Many):
-            return Way(cost._replace(many=found.reason), shape, None)
-        few = found
-    taken = few.supports
-    return Way(Cost(True, few.width, int(taken.bytes), 3 * taken.pairs, few.seconds, few.rows), few.shape, few)
-
-
-def bytes_allowed(max_bytes: int | None) -> int:
-    """Bytes that messages may take: `max_bytes`, or where nothing is said half of what the machine has."""
-    if max_bytes is not None:
-        return max_bytes
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, ValueError, OSError):
-        return 1 << 32
-
-
-def _way_of(problem: Problem, options: Mapping[str, Any]) -> Way:
-    """Raises WidthTooLargeError where neither tables nor what is not forbidden of them would fit."""
-    way = find_way(problem.union, problem.numbers, minimize=problem.minimize, **options)
-    let_go(problem.union)
-    if not way.cost.fits:
-        raise _too_wide(way.cost)
-    return way
-
-
-def _too_wide(cost: Cost) -> WidthTooLargeError:
-    return WidthTooLargeError(
-        f'method "junction_tree" would need {cost}, which do not fit. Give the value of some variables (given=), '
-        'raise max_bytes=, or write method="bp", which is approximate.'
-    )
-
-
-def _tree_of(problem: Problem, options: Mapping[str, Any], first: Bool | None = None) -> tuple[Shape, Tree]:
-    """Raises WidthTooLargeError where tables of the tree would not fit."""
-    shape = shape_of(problem.union, first)
-    cost = predict(problem.union, minimize=problem.minimize, first=first, **options)
-    if shape.tree is None or not cost.fits:
-        raise _too_wide(cost)
-    return shape, shape.tree
 
 
 def check(options: Mapping[str, Any]) -> None:

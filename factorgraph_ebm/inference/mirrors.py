@@ -20,6 +20,7 @@ from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_U8, SIZE, kernel
 from factorgraph_ebm.arrays import F64, I64, U64
 from factorgraph_ebm.compiler.layout import Layout
 from factorgraph_ebm.factors import STRUCTURES
+from factorgraph_ebm.inference.remembering import once_for
 
 LARGEST = 1 << 30
 "bytes of mirrors at most"
@@ -39,9 +40,15 @@ class Read(NamedTuple):
 
 def read_part(store: F64, layout: Layout) -> Read:
     """The part of the store from the first number that a run reads on to the last."""
+    low, high, field, number = once_for(layout.compiled, "part", lambda: _find_part(len(store), layout))
+    return Read(store[low:high], field.copy(), number)
+
+
+def _find_part(size: int, layout: Layout) -> tuple[int, int, I64, U64]:
+    """Where it begins and ends, and the fields and numbers of `Read`."""
     compiled = layout.compiled
     field, start = compiled.run_field, compiled.run_field_start
-    low, high = len(store), 0
+    low, high = size, 0
     for r, kind in enumerate(layout.kinds):
         row = field[start[r] : start[r + 1]]
         extent = extent_of(layout, row, kind)
@@ -54,13 +61,13 @@ def read_part(store: F64, layout: Layout) -> Read:
             continue
         low, high = min(low, first), max(high, last + extent)
     low = min(low, high)
-    if low < len(store) // 8:  # not worth moving
-        return Read(store[:high], field.copy(), compiled.factor_number)
+    if low < size // 8:  # not worth moving
+        return 0, high, field, compiled.factor_number
     field = field.copy()
     shared = field[start[:-1] + a.RUN_SHARED]
     field[start[:-1] + a.RUN_SHARED] = np.where(shared >= 0, shared - low, shared)
     number = compiled.factor_number
-    return Read(store[low:high], field, number - np.uint64(low) if len(number) else number)
+    return low, high, field, number - np.uint64(low) if len(number) else number
 
 
 def extent_of(layout: Layout, row: I64, kind: str) -> int:
@@ -112,7 +119,10 @@ def fill_mirrors(read: Read, layout: Layout, mirrored: Sequence[int], distance: 
 def mirrored_runs(field: I64, layout: Layout, repeated: bool) -> list[int]:
     """The runs that gain from a mirror."""
     start = layout.compiled.run_field_start
-    return [r for r, kind in enumerate(layout.kinds) if _gains(field[start[r] :], kind, repeated)]
+    return once_for(
+        layout.compiled, ("mirrored", repeated),
+        lambda: [r for r, kind in enumerate(layout.kinds) if _gains(field[start[r] :], kind, repeated)],
+    )  # fmt: skip
 
 
 def _gains(row: I64, kind: str, repeated: bool) -> bool:

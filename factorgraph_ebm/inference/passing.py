@@ -24,6 +24,7 @@ from factorgraph_ebm.engine.variables import lowest_states, send_to_factors, sum
 from factorgraph_ebm.factors.message_kernels import BLOCK, HEAVIEST
 from factorgraph_ebm.inference.in_order import lay_in_order
 from factorgraph_ebm.inference.mirrors import Read, add_mirrors, read_part
+from factorgraph_ebm.inference.remembering import once_for
 from factorgraph_ebm.inference.tables import scratch_size
 
 SLICE = 1 << 17
@@ -70,8 +71,9 @@ class Passing:
         self.layout = layout
         self.minimize = minimize
         self.compiled = compiled
-        self.operators = Operators(layout, minimize=minimize, form=self.form)
-        self.kernels = addresses(self.operators.kernels)
+        self.operators, self.kernels = once_for(
+            compiled, ("operators", minimize, self.form), lambda: _operators(layout, minimize, self.form)
+        )
         self.pointed = self.send_kernel.address, self.keep_kernel.address
         self._lay_out(numbers, repeated)
         self._make_room()
@@ -116,6 +118,11 @@ class Passing:
         return lay_in_order(read, self.layout) if repeated else add_mirrors(read, self.layout, repeated)
 
     def _make_room(self) -> None:
+        self.block, self._room = once_for(self.compiled, "room", self._find_room)
+        self.spaces = [Workspace(*self._room)]
+
+    def _find_room(self) -> tuple[np.uint64, tuple[int, int]]:
+        """Factors that are worked on at once, and the elements of working space that they take."""
         compiled = self.compiled
         widths, arities, rooms = [1], [1], [1]
         for run, kind in enumerate(self.layout.kinds):
@@ -124,10 +131,8 @@ class Passing:
             arities.append(len(slots) // a.SLOT_FIELDS)
             rooms.append(scratch_size(compiled, kind, run))
         widest = int(np.diff(compiled.variable_start.astype(np.int64)).max(initial=1))
-        self.block = np.uint64(max(1, min(BLOCK, SCRATCH // max(widths + rooms))))
-        scratch = int(self.block) * max(rooms) + 4 * max(arities) + 8 + widest
-        self._room = int(self.block) * max(widths) + widest, scratch
-        self.spaces = [Workspace(*self._room)]
+        block = max(1, min(BLOCK, SCRATCH // max(widths + rooms)))
+        return np.uint64(block), (block * max(widths) + widest, block * max(rooms) + 4 * max(arities) + 8 + widest)
 
     @property
     def out(self) -> F64:
@@ -312,6 +317,11 @@ class Passing:
                 int(local),
             )  # fmt: skip
         return changed
+
+
+def _operators(layout: Layout, minimize: bool, form: str) -> tuple[Operators, Any]:
+    operators = Operators(layout, minimize=minimize, form=form)
+    return operators, addresses(operators.kernels)
 
 
 def columns(steps: Steps) -> tuple[I64, I64, I64, I64, I64]:

@@ -15,13 +15,13 @@ import math
 
 import numpy as np
 
-from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_I8, READ_U4, READ_U8, kernel
+from factorgraph_ebm._jit import F8, NOTHING, READ_F8, READ_I8, READ_U1, READ_U4, READ_U8, kernel
 from factorgraph_ebm.arrays import F64, I64, Numbers
 from factorgraph_ebm.compiler.union import Union
 from factorgraph_ebm.errors import FactorError, MethodError
 from factorgraph_ebm.factors import STRUCTURES
 from factorgraph_ebm.factors.table_statistics import mapped_statistics
-from factorgraph_ebm.inference.energies import assignment_energies
+from factorgraph_ebm.inference.energies import assignment_energies, table_runs
 from factorgraph_ebm.inference.method import Answer, Ends, Problem, Rows
 from factorgraph_ebm.inference.number_maps import LARGEST_MAP, entry_map, numbers_of, read_numbers
 from factorgraph_ebm.inference.tables import Run, run_of, scope_of
@@ -50,7 +50,12 @@ def add_assignment(
     energy = assignment_energies(union, numbers, state) if energy is None else energy
     weight = np.where(energy < np.inf, weight, 0.0)
     add_indicators(compiled.variable_start, compiled.variable_sample, state, weight, out.unary)
-    for run in range(len(union.layout.kinds)):
+    tables = table_runs(union)
+    add_entries(
+        compiled.run_field, compiled.run_field_start, tables, compiled.factor_number, compiled.scope,
+        compiled.variable_sample, state, weight, out.store,
+    )  # fmt: skip
+    for run in np.flatnonzero(tables == 0).tolist() if not tables.all() else ():
         fields, share = _share(union, run, weight)
         if not share.any() or not STRUCTURES[union.layout.kinds[run]].has_numbers:
             continue
@@ -192,6 +197,24 @@ def add_indicators(start, variable_sample, state, weight, out):  # type: ignore[
     for v in range(len(state)):
         place = np.int64(start[v]) + state[v]
         out[place if place >= 0 else place + len(out)] += weight[variable_sample[v]]
+
+
+@kernel(NOTHING, READ_I8, READ_I8, READ_U1, READ_U8, READ_U4, READ_U4, READ_I8, READ_F8, F8)
+def add_entries(field, field_start, tables, number, scope, sample, state, weight, out):  # type: ignore[no-untyped-def]
+    """out += weight of the factor's sample at the entry that it reads, for the runs of tables."""
+    for r in range(len(tables)):
+        if tables[r] == 0:
+            continue
+        row = field[field_start[r] : field_start[r + 1]]
+        n = row[0]
+        for f in range(n):
+            w = weight[sample[scope[row[2] + f]]]
+            if w == 0.0:
+                continue
+            place = row[4] if row[4] >= 0 else np.int64(number[row[3] + f])
+            for s in range(row[1]):
+                place += row[9 + 4 * s] * state[scope[row[2] + s * n + f]]
+            out[place if place >= 0 else place + len(out)] += w
 
 
 @kernel(NOTHING, READ_U8, READ_U4, READ_F8, READ_F8, F8)

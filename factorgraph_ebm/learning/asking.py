@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from factorgraph_ebm.arrays import F64, Bool, Numbers
-from factorgraph_ebm.inference import choose
+from factorgraph_ebm.arrays import F64, I64, Bool, Numbers
+from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.inference import Choice, FactorRefused, choose
 from factorgraph_ebm.inference.method import Status
-from factorgraph_ebm.inference.solving import Solved, solve_free
+from factorgraph_ebm.inference.solving import Solved, solve_best, solve_free
 from factorgraph_ebm.learning.batch import Batch
 from factorgraph_ebm.losses.loss import Cost, Query
 
@@ -46,6 +48,8 @@ class Term(NamedTuple):
     unreliable: Bool | None = None
     """(n,) samples in which inference failed though it came to rest: it missed the right answer, which is better than
     the best one that it found, or slopes are known badly, which is found out when `accumulate` runs"""
+    states: I64 | None = None
+    "(V,) the assignment whose energy `value` is, where it is that of one: slopes of samples can then be told apart"
 
 
 class Asking:
@@ -84,10 +88,38 @@ class Asking:
         method, options = self.how.method, dict(self.how.options)
         union = (self.batch if batch is None else batch).union
         if method == "auto":
-            method = self.once(("auto", minimize, id(union)), lambda: choose(union, minimize, options).method.name)
+            method = self._chosen(union, minimize).method.name
         if method == "bp":
             options = {"tolerance": self.how.tolerance, **options}
         return {"method": method, "options": options, "threads": self.how.threads}
+
+    def _chosen(self, union: Union, minimize: bool) -> Choice:
+        """What "auto" means for a union."""
+        choice: Choice = self.once(("auto", minimize, id(union)), lambda: choose(union, minimize, self.how.options))
+        return choice
+
+    def solve_best(self, numbers: Numbers, *, messages: bool = False, batch: Batch | None = None) -> Solved:
+        """The best assignments of the batch, or of another of the same samples, under such numbers.
+
+        "auto" tries cuts where the structure is one of them, as `minimize` does, unless `messages`: unless more is read
+        off the answer than an assignment.
+
+        Raises
+        ------
+        MethodError : the method refuses a factor, which is named as it was declared.
+        """
+        batch, first = self.batch if batch is None else batch, None
+        if self.how.method == "auto" and not messages:
+            first = self._chosen(batch.union, True).first
+        repels = ("repels", id(batch))
+        if first is not None and repels not in self._kept:
+            with contextlib.suppress(FactorRefused):
+                return solve_best(batch.whole, numbers, method=first.name, threads=self.how.threads)
+            self._kept[repels] = True
+        try:
+            return solve_best(batch.whole, numbers, **self.settings(minimize=True, batch=batch))
+        except FactorRefused as refused:
+            raise refused.named(batch.factor_of_engine(refused.factor)) from None
 
     def solve_all(self, query: Query) -> Solved:
         """The free energy over all that is not given, at beta; with a cost, of energies less that."""

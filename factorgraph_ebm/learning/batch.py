@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from factorgraph_ebm.answers.declared import factor_of_engine
 from factorgraph_ebm.arrays import F64, I64, Bool, Compiled, Numbers
 from factorgraph_ebm.compiler.parts import Sample
 from factorgraph_ebm.compiler.selection import Selection, select_samples
@@ -31,15 +33,16 @@ class Batch:
     """
 
     def __init__(
-        self, data: Data, chosen: Sequence[int] | I64, *, soft: bool = False, rewrite: bool = True
+        self, data: Data, chosen: Sequence[int] | I64, *, soft: bool = False, rewrite: bool = True, held: bool = False
     ) -> None:
-        """`soft`: what has no right answer is summed out of minimisations; `rewrite`: as in `compile_union`."""
+        """`soft`: what has no right answer is summed out of minimisations; `rewrite`: as in `compile_union`; `held`:
+        right answers are given."""
         self.data = data
         self.chosen = np.asarray(chosen, np.int64)
         numbers = self.chosen.tolist()
         samples = []
         for i in numbers:
-            known = data.given[i].known
+            known = data.given[i].known | data.targets[i].known if held else data.given[i].known
             mask = ~(known | data.targets[i].known) if soft else None
             samples.append(Sample(data.graphs[i], known if known.any() else None, mask))
         self.union: Union = compile_union(samples, rewrite=rewrite)
@@ -60,6 +63,8 @@ class Batch:
         unknown = self.compiled.variable_sample[self.target < 0]
         self.latent: Bool = np.bincount(unknown, minlength=n) > 0
         self.judged: Bool = np.bincount(self.owner, minlength=n) > 0
+        self._cost: tuple[Any, F64] | None = None
+        "that was asked for last, and what it comes to"
 
     @property
     def n(self) -> int:
@@ -84,6 +89,28 @@ class Batch:
         """The same samples with every declared factor by itself."""
         return Batch(self.data, self.chosen, rewrite=False)
 
+    @functools.cached_property
+    def _held(self) -> Batch:
+        return Batch(self.data, self.chosen, held=True)
+
+    def answered(self, said: I64) -> Batch:
+        """The same samples with all that has a right answer given, in the states `said` (V,): what is left of loops.
+
+        Where latent variables meet only in what is labelled, as the hidden units of a Boltzmann machine do, nothing is.
+        """
+        held = copy.copy(self._held)
+        held.states = self.states.copy()
+        held.states[self.compiled.variable_cell[self.labelled]] = said[self.labelled]
+        return held
+
+    def with_latents(self, held: Batch, states: I64) -> I64:
+        """The states (V,) of this batch, from those of what is latent in `answered`, and what is given there."""
+        compiled = self.compiled
+        cells = held.compiled.cell_variable
+        found = np.where(cells >= 0, states[cells], held.states)[np.maximum(compiled.variable_cell, 0)]
+        found[compiled.ground] = 0
+        return found
+
     def bind(self, values: Mapping[str, F64], threads: int | None = None) -> Numbers:
         """The numbers at these values of the parameters."""
         return self.sources.bind(self._values(values), self.states, threads)
@@ -94,10 +121,19 @@ class Batch:
         """Add a gradient with respect to the numbers, which is used up, to those of the parameters."""
         self.sources.pull(self._values(values), self.states, gradient, into, threads)
 
+    def pull_one(self, sample: int, values: Mapping[str, F64], gradient: Numbers, into: Mapping[str, F64]) -> None:
+        """`pull` where the gradient is of one sample alone, by its number in the batch."""
+        reals = self.reals[sample]
+        self.sources.pull_one(sample, {**values, **reals} if reals else values, self.states, gradient, into)
+
     def _values(self, values: Mapping[str, F64]) -> list[Mapping[str, F64]]:
         if not self._any_reals:
             return [values] * self.n
         return [{**values, **reals} if reals else values for reals in self.reals]
+
+    def factor_of_engine(self, number: int) -> str:
+        """Name what became a factor of the engine: as it was declared, and in which sample."""
+        return factor_of_engine(self.union, [self.data.graphs[i] for i in self.chosen.tolist()], number, self.chosen)
 
     def by_sample(self, of_variables: F64 | Bool) -> F64:
         """Sums over the labelled variables of each sample, (n,)."""
@@ -106,6 +142,11 @@ class Batch:
 
     def cost(self, cost: Any) -> F64:
         """What it costs to say each state of each variable, (unary_size,), 0 where there is no right answer."""
+        if self._cost is None or self._cost[0] is not cost:
+            self._cost = cost, self._cost_of(cost)
+        return self._cost[1]
+
+    def _cost_of(self, cost: Any) -> F64:
         found = np.zeros(self.compiled.unary_size)
         start = self.compiled.variable_start.astype(np.int64)
         k = start[self.labelled + 1] - start[self.labelled]

@@ -16,6 +16,7 @@ from factorgraph_ebm.graph.parameters import Parameter
 from factorgraph_ebm.graph.sparse_rows import SparseRows, sparse_rows
 from factorgraph_ebm.inference.passing import processors
 from factorgraph_ebm.inference.threads import share_out
+from factorgraph_ebm.learning.column_sums import ColumnSums, column_sums
 from factorgraph_ebm.learning.layout import Gradient
 from factorgraph_ebm.learning.layout import Values as ParameterValues
 
@@ -30,7 +31,10 @@ class Direct:
     """
 
     def __init__(self, matrix: Any, weights: Parameter, at: I64) -> None:
-        self.weights, self.at = weights, at
+        # What is added to lies in ascending order: each row is met once, and read ahead of.
+        order = np.argsort(at, kind="stable")
+        matrix = matrix[order].tocsr()
+        self.weights, self.at = weights, at[order]
         "`at`: element of the unary energies where each row begins"
         self._width = weights.size // max(1, int(matrix.shape[1]))
         self._used: I64 | None = None
@@ -48,16 +52,12 @@ class Direct:
         return sparse_rows(self.matrix, self.at, self._places, self._width)
 
     @functools.cached_property
-    def _columns(self) -> SparseRows:
-        return sparse_rows(self.matrix.T, self._places, self.at, self._width)
+    def _columns(self) -> ColumnSums:
+        return column_sums(self.matrix, self.at, self._width, SHARE)
 
     @functools.cached_property
     def _row_shares(self) -> list[tuple[int, int]]:
         return self._rows.shares(SHARE)
-
-    @functools.cached_property
-    def _column_shares(self) -> list[tuple[int, int]]:
-        return self._columns.shares(SHARE)
 
     def bind(self, values: Values, unary: F64, threads: int | None) -> None:
         """Add the product to the unary energies."""
@@ -71,12 +71,29 @@ class Direct:
 
     def pull(self, values: Values, unary: F64, into: Mapping[str, F64], threads: int | None) -> None:
         """Add the gradient with respect to the weights, from that with respect to the unary energies."""
+        def add(out: F64) -> None:
+            self._columns.add(unary, out, lambda shares, work: _in_shares(shares, work, threads))
+
+        self._pull(values, into, add)
+
+    def pull_squares(self, values: Values, unary: F64, into: Mapping[str, F64]) -> None:
+        """The same with every feature squared, of numbers that are equal in all states of a variable."""
+
+        def add(out: F64) -> None:
+            row = np.repeat(self.at, np.diff(self.matrix.indptr))
+            found = np.bincount(self.matrix.indices, self.matrix.data**2 * unary[row], len(self._places))
+            out += np.repeat(found, self._width)
+
+        self._pull(values, into, add)
+
+    def _pull(self, values: Values, into: Mapping[str, F64], add: Callable[[F64], None]) -> None:
+        """Let `add` add to the slopes of the weights that are read, in place where they lie as they should."""
         name = self.weights.name
         if name not in into:
             return
         whole = self._used is None and self.weights.is_declared and into[name].flags.c_contiguous
         out = into[name].reshape(-1) if whole else np.zeros(len(self._places) * self._width)
-        _in_shares(self._column_shares, lambda low, high: self._columns.add(unary, out, low, high), threads)
+        add(out)
         if self._used is not None and isinstance(into, Gradient):
             into.add(name, self._used, out)
         elif self._used is not None:

@@ -8,7 +8,7 @@ added in their order, so that nothing depends on threads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from factorgraph_ebm.arrays import F64, I64, Numbers
 from factorgraph_ebm.errors import FactorError
 from factorgraph_ebm.inference.method import Status
 from factorgraph_ebm.inference.statistics import zeros
-from factorgraph_ebm.learning.asking import Asking, Inference
+from factorgraph_ebm.learning.asking import Asking, Inference, Term
 from factorgraph_ebm.learning.batch import Batch
 from factorgraph_ebm.learning.data import Data
 from factorgraph_ebm.learning.layout import Layout
@@ -30,29 +30,27 @@ from factorgraph_ebm.losses.loss import PER_VARIABLE, Loss
 BLOCK = 1 << 28
 "bytes that the numbers and messages of one block may take"
 KEPT = 1 << 28
-"bytes that batches of one sample may take: an online method comes back to each sample in every epoch"
+"bytes that minibatches may take: the same samples are together in every epoch"
 STOPPED = (Status.ITERATION_LIMIT, Status.TIME_LIMIT)
 
 
 class Kept:
-    """Batches of one sample, made when they are first asked for, and kept as long as they fit."""
+    """Batches of some samples, made when they are first asked for, and kept as long as they fit."""
 
     def __init__(self, data: Data) -> None:
         self._data = data
-        self._batches: dict[int, Batch] = {}
+        self._batches: dict[bytes, Batch] = {}
         self._bytes = 0
 
     def batch(self, samples: I64) -> Batch:
         """The samples as a batch."""
-        if len(samples) != 1:
-            return Batch(self._data, samples)
-        sample = int(samples[0])
-        found = self._batches.get(sample)
+        key = samples.tobytes()
+        found = self._batches.get(key)
         if found is None:
             found = Batch(self._data, samples)
             self._bytes += 20_000 + 8 * (4 * found.compiled.unary_size + 2 * found.compiled.store_size)
             if self._bytes <= KEPT:
-                self._batches[sample] = found
+                self._batches[key] = found
         return found
 
 
@@ -111,35 +109,71 @@ def evaluate(problem: Problem, w: F64, samples: I64 | None = None, *, update: in
     losses, infeasible, unconverged = [], [], 0
     batches: Sequence[Batch] = problem.blocks if samples is None else [problem.kept.batch(samples)]
     for batch in batches:
-        weight = np.where(batch.judged, problem.weights[batch.chosen], 0.0)
-        asking = Asking(batch, values, problem.inference, problem.loss.cost, update, expected=-weight)
-        terms = [ask(asking, query) for query in problem.loss.queries]
-        answers = tuple(term.value for term in terms)
-        _refuse_forbidden(problem.loss, asking, answers)
-        loss, slopes = problem.loss.value(answers, problem.inference.beta)
-        per_variable = problem.loss.queries[0].kind in PER_VARIABLE
-        total = batch.by_sample(loss) if per_variable else np.where(batch.judged, loss, 0.0)
-        losses.append(total)
+        asked = ask_batch(problem, batch, values, update)
         out: dict[int, tuple[Batch, Numbers]] = {}
-        stopped = np.zeros(batch.n, bool)
-        for query, term, slope in zip(problem.loss.queries, terms, slopes):
+        for term, slope in zip(asked.terms, asked.slopes):
             _, numbers = out.setdefault(id(term.batch), (term.batch, zeros(term.batch.union)))
-            share = weight[batch.owner] if query.kind in PER_VARIABLE else weight
-            # 0 * inf would be NaN: what has no weight has no slope, nor has a loss that is too large for a number.
-            there = (share != 0.0) & np.isfinite(slope)
-            term.accumulate(np.where(there, share * np.where(there, slope, 0.0), 0.0), numbers)
-            kinds = set(term.status)
-            if not kinds.isdisjoint(STOPPED):
+            term.accumulate(asked.weigh(slope, asked.weight), numbers)
+        losses.append(asked.losses)
+        unconverged += asked.unconverged()
+        infeasible.append(asked.infeasible())
+        for of, numbers in out.values():
+            of.pull(values, numbers, gradient, problem.inference.threads)
+    return Evaluation(np.concatenate(losses), gradient.vector(), unconverged, np.unique(np.concatenate(infeasible)))
+
+
+class Asked(NamedTuple):
+    """What the queries of a loss are answered for a batch, and what the loss makes of it."""
+
+    batch: Batch
+    terms: list[Term]
+    losses: F64
+    "(n,) 0 for samples without a right answer"
+    slopes: tuple[F64, ...]
+    "of the loss by each answer, shaped like it"
+    weight: F64
+    "(n,) of samples; 0 for those without a right answer"
+    numbers: Numbers
+    per_variable: bool
+
+    def weigh(self, slope: F64, weight: F64) -> F64:
+        """Slopes times the weights (n,) of their samples."""
+        share = weight[self.batch.owner] if self.per_variable else weight
+        # 0 * inf would be NaN: what has no weight has no slope, nor has a loss that is too large for a number.
+        there = (share != 0.0) & np.isfinite(slope)
+        return np.where(there, share * np.where(there, slope, 0.0), 0.0)
+
+    def unconverged(self) -> int:
+        """In how many samples inference failed; known when slopes have been added."""
+        stopped = np.zeros(self.batch.n, bool)
+        for term in self.terms:
+            if not set(term.status).isdisjoint(STOPPED):
                 stopped |= [status in STOPPED for status in term.status]
             if term.unreliable is not None:
                 stopped |= term.unreliable
-            if Status.INFEASIBLE in kinds:
-                infeasible += [int(i) for i, s in zip(batch.chosen, term.status) if s is Status.INFEASIBLE]
-        unconverged += int(np.count_nonzero(stopped))
-        for of, numbers in out.values():
-            of.pull(values, numbers, gradient, problem.inference.threads)
-    total_gradient = gradient.vector()
-    return Evaluation(np.concatenate(losses), total_gradient, unconverged, np.unique(np.array(infeasible, np.int64)))
+        return int(np.count_nonzero(stopped))
+
+    def infeasible(self) -> I64:
+        """Numbers of samples in which everything is forbidden."""
+        found = np.zeros(self.batch.n, bool)
+        for term in self.terms:
+            if Status.INFEASIBLE in set(term.status):
+                found |= [status is Status.INFEASIBLE for status in term.status]
+        return self.batch.chosen[found]
+
+
+def ask_batch(problem: Problem, batch: Batch, values: Mapping[str, F64], update: int) -> Asked:
+    """Answer the queries of the loss for a batch. Raises as `evaluate`."""
+    loss = problem.loss
+    weight = np.where(batch.judged, problem.weights[batch.chosen], 0.0)
+    asking = Asking(batch, values, problem.inference, loss.cost, update, expected=-weight)
+    terms = [ask(asking, query) for query in loss.queries]
+    answers = tuple(term.value for term in terms)
+    _refuse_forbidden(loss, asking, answers)
+    losses, slopes = loss.value(answers, problem.inference.beta)
+    per_variable = loss.queries[0].kind in PER_VARIABLE
+    total = batch.by_sample(losses) if per_variable else np.where(batch.judged, losses, 0.0)
+    return Asked(batch, terms, total, slopes, weight, asking.numbers, per_variable)
 
 
 def _refuse_forbidden(loss: Loss, asking: Asking, answers: tuple[F64, ...]) -> None:

@@ -7,13 +7,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.learning.pieces import add_squares, by_pieces
 
 
 class Evaluation(NamedTuple):
@@ -55,14 +56,19 @@ class Oracle(NamedTuple):
     "(n_free,)"
     evaluate: Callable[[F64, I64 | None], Evaluation]
     "(w, numbers of samples, None: all)"
-    plane: Callable[[F64, int], Plane]
-    "(w, number of a sample)"
+    planes: Callable[[F64, I64], Sequence[Plane]]
+    "(w, numbers of samples): the plane of each; of many at once they cost little more than an evaluation"
     order: Callable[[int], I64]
     "epoch -> an order of all samples, the same whenever it is asked: no state of a generator needs saving"
     complete: Callable[[F64], Oracle] | None = None
     "w -> the same problem with all latents held at their best values given the right answers; None: nothing is latent"
     traits: frozenset[str] = frozenset()
     'which of "convex", "piecewise_linear", "smooth", "linear", "fully_labelled", "objective", "exact" hold'
+    curvature: Callable[[], F64 | None] = lambda: None
+    """-> (n_free,) about the second derivatives of the sum of weight_s L_s along each entry, at any w; None: not known.
+    The same whenever it is asked"""
+    threads: int = 1
+    "that may work on vectors like w; what is found does not depend on them"
 
 
 class Regularizer(NamedTuple):
@@ -120,10 +126,40 @@ def objective(oracle: Oracle, regularizer: Regularizer, w: F64) -> Objective:
     evaluation = oracle.evaluate(w, None)
     count = max(1, oracle.n_samples)
     loss = total_loss(oracle, evaluation.losses) / count
+    if regularizer.l2 is not None:
+        strength, gradient = regularizer.l2, np.empty(len(w))
+        penalty = by_pieces(
+            lambda p: add_squares(evaluation.gradient[p], count, strength[p], w[p], gradient[p]), len(w), oracle.threads
+        )
+        return Objective(loss + penalty, gradient, loss)
     gradient = evaluation.gradient / count
     if regularizer.gradient is not None:
         gradient += regularizer.gradient(w)
     return Objective(loss + regularizer.value(w), gradient, loss)
+
+
+def minibatches(oracle: Oracle, epoch: int, size: int) -> list[I64]:
+    """All samples in parts of `size` or a little less, as equal as can be, in an order of this epoch.
+
+    Which samples are together never changes, so what is prepared for a part serves every epoch: parts are ranges of
+    `oracle.order(0)`, and come as their first samples do in `oracle.order(epoch)`.
+
+    Examples
+    --------
+    >>> oracle = from_slopes(lambda w, samples: (w, w[:, None]), [0.0], n_samples=5)
+    >>> [part.tolist() for part in minibatches(oracle, 0, 2)], [part.tolist() for part in minibatches(oracle, 1, 2)]
+    ([[2, 4], [3, 0], [1]], [[1], [2, 4], [3, 0]])
+    """
+    if size == 1:
+        return list(oracle.order(epoch)[:, None])
+    together = oracle.order(0)
+    parts = np.array_split(together, -(-len(together) // size)) if len(together) else []
+    if epoch == 0:
+        return parts
+    place = np.empty(len(together), np.int64)
+    place[together] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    first = np.unique(place[oracle.order(epoch)], return_index=True)[1]
+    return [parts[k] for k in np.argsort(first).tolist()]
 
 
 def shuffled(n_samples: int, seed: int) -> Callable[[int], I64]:
@@ -157,7 +193,7 @@ def from_slopes(
     ...     distance = w - np.array([[1.0], [3.0]])[samples]
     ...     return distance[:, 0] ** 2, 2.0 * distance
     >>> oracle = from_slopes(squares, [0.0], n_samples=2)
-    >>> oracle.plane(np.array([0.0]), 1)
+    >>> oracle.planes(np.array([0.0]), np.array([1]))[0]
     Plane(loss=9.0, support=array([0]), values=array([-6.]), offset=9.0)
     """
     w0 = np.array(start, np.float64)
@@ -170,9 +206,11 @@ def from_slopes(
         losses, slopes = losses_and_slopes(w, asked)
         return Evaluation(losses, np.einsum("s,sj->j", of_sample[asked], slopes))
 
-    def plane(w: F64, sample: int) -> Plane:
-        losses, slopes = losses_and_slopes(w, everyone[sample : sample + 1])
-        return Plane(float(losses[0]), support, slopes[0], float(losses[0] - np.einsum("j,j->", slopes[0], w)))
+    def planes(w: F64, samples: I64) -> list[Plane]:
+        return [
+            Plane(float(loss), support, slope, float(loss - np.einsum("j,j->", slope, w)))
+            for loss, slope in zip(*losses_and_slopes(w, samples))
+        ]
 
     return Oracle(
         n_samples=n_samples,
@@ -181,7 +219,7 @@ def from_slopes(
         lower=np.broadcast_to(np.asarray(lower, np.float64), w0.shape),
         upper=np.broadcast_to(np.asarray(upper, np.float64), w0.shape),
         evaluate=evaluate,
-        plane=plane,
+        planes=planes,
         order=shuffled(n_samples, seed),
         traits=frozenset(traits),
     )

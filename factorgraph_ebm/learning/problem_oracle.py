@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable
 from typing import TypeAlias
 
-import numpy as np
-
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import FactorError
 from factorgraph_ebm.graph.assignment import Given
+from factorgraph_ebm.inference.passing import processors
 from factorgraph_ebm.learning.asking import Asking, loopy
+from factorgraph_ebm.learning.curvature import curvature_of
 from factorgraph_ebm.learning.data import Data
 from factorgraph_ebm.learning.evaluate import Problem, evaluate, make_problem
-from factorgraph_ebm.learning.optimizers.products import dot
 from factorgraph_ebm.learning.oracle import Evaluation, Oracle, Plane, shuffled
+from factorgraph_ebm.learning.planes import planes_of
 from factorgraph_ebm.learning.points import right_states
 from factorgraph_ebm.learning.watching import refuse_numbers
 
@@ -33,9 +34,12 @@ def make_oracle(problem: Problem, start: F64, seed: int, told: Told | None = Non
     """
     draws = any(query.kind == "sample" for query in problem.loss.queries)
 
+    def drawn(w: F64) -> int:
+        return _digest(w) if draws else 0
+
     def answer(w: F64, samples: I64 | None) -> Evaluation:
         try:
-            found = evaluate(problem, w, samples, update=_digest(w) if draws else 0)
+            found = evaluate(problem, w, samples, update=drawn(w))
         except FactorError:
             refuse_numbers(problem, w, samples)
             raise
@@ -43,14 +47,15 @@ def make_oracle(problem: Problem, start: F64, seed: int, told: Told | None = Non
             told(w, samples, found)
         return found
 
-    def plane(w: F64, sample: int) -> Plane:
-        found = answer(w, np.array([sample]))
-        # The gradient is of the weighted loss, a plane of the loss itself.
-        weight = problem.weights[sample]
-        support = np.flatnonzero(found.gradient) if weight else np.zeros(0, np.int64)
-        values = found.gradient[support] / weight if weight else np.zeros(0)
-        loss = float(found.losses[0])
-        return Plane(loss, support, values, loss - dot(values, w[support]))
+    def planes(w: F64, samples: I64) -> list[Plane]:
+        try:
+            found, said = planes_of(problem, w, samples, update=drawn(w))
+        except FactorError:
+            refuse_numbers(problem, w, samples)
+            raise
+        if told is not None:
+            told(w, samples, said)
+        return found
 
     # A sample without any label adds nothing to a loss, whatever is latent in it.
     hidden = any(bool((batch.latent & batch.judged).any()) for batch in problem.blocks)
@@ -62,10 +67,12 @@ def make_oracle(problem: Problem, start: F64, seed: int, told: Told | None = Non
         lower=problem.layout.lower,
         upper=problem.layout.upper,
         evaluate=answer,
-        plane=plane,
+        planes=planes,
         order=shuffled(len(problem.data.graphs), seed),
         complete=(lambda w: make_oracle(completed(problem, w), w, seed, told)) if hidden and minimised else None,
         traits=traits_of(problem, hidden=hidden),
+        curvature=functools.partial(curvature_of, problem),
+        threads=processors() if problem.inference.threads is None else problem.inference.threads,
     )
 
 

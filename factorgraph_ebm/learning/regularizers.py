@@ -227,7 +227,8 @@ def _total(penalties: list[Penalty], layout: Layout) -> Regularizer:
                     f"{did_you_mean(name, layout.names)}"
                 )
             entries = layout.entries(name)
-            here = np.unique(entries.positions)
+            here = np.zeros(n, np.bool_)  # entries that are tied share a position, and count once
+            here[entries.positions] = True
             squares[here] += penalty.squares
             absolutes[here] += penalty.absolutes
             if penalty.lengths > 0.0:
@@ -254,7 +255,8 @@ def _regularizer(squares: F64, absolutes: F64, owner: I64, strengths: F64) -> Re
     """`owner`: (n,) group of each entry, -1 for none; `strengths`: of the groups."""
     has_squares, has_absolutes = bool(squares.any()), bool(absolutes.any())
     # Members of one group lie side by side, and groups without a free entry are gone.
-    members = np.argsort(owner, kind="stable")[np.count_nonzero(owner < 0) :]
+    members = np.flatnonzero(owner >= 0)
+    members = members[np.argsort(owner[members], kind="stable")]
     numbers, start, sizes = np.unique(owner[members], return_index=True, return_counts=True)
     lengths, has_groups = strengths[numbers], bool(len(numbers))
 

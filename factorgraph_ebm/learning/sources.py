@@ -10,6 +10,7 @@ where theirs lie, and never touches the store.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from factorgraph_ebm.graph.linear import Linear
 from factorgraph_ebm.graph.parameters import Parameter
 from factorgraph_ebm.graph.parametrisation import Parametrisation
 from factorgraph_ebm.graph.sparse_rows import FURTHEST
+from factorgraph_ebm.inference.tables import run_of, scope_of
 from factorgraph_ebm.learning.direct import Direct
 
 
@@ -38,6 +40,17 @@ class Source(NamedTuple):
     "whose values it reads"
     least: float
     "that its numbers may be"
+    parts: tuple[tuple[int, int, slice], ...]
+    "for each sample that reads some of its rows: the sample, the first of these rows, the part of the store they fill"
+
+
+class _Share(NamedTuple):
+    """What of the sources is a single sample's."""
+
+    folds: list[Fold]
+    sources: list[tuple[Source, int, slice]]
+    "each with the first row that is the sample's, and the part of the store where these rows lie"
+    direct: list[Direct]
 
 
 class Sources:
@@ -49,6 +62,9 @@ class Sources:
         rows = _unary_rows(union.folds)
         self.direct: list[Direct] = []
         self.sources: list[Source] = []
+        self._of_direct: list[tuple[Source, I64]] = []
+        "the source of each direct product, and the element of the unary energies where each of its rows begins"
+        self._shares: dict[int, _Share] = {}
         taken: list[I64] = []
         for each in merged:
             direct, starts = _direct(each, rows)
@@ -56,6 +72,7 @@ class Sources:
                 self.sources.append(each)
             else:
                 self.direct.append(direct)
+                self._of_direct.append((each, direct.at))
                 taken.append(starts)
         done = np.zeros(union.store_size + 1, bool)
         for starts in taken:
@@ -108,6 +125,56 @@ class Sources:
             rows = flat.reshape(each.rows, each.width)
             each.source.pullback(values[each.sample], slice(0, each.rows), rows, into)
 
+    def pull_one(
+        self, sample: int, values: Values, states: I64, gradient: Numbers, into: Mapping[str, F64]
+    ) -> None:
+        """As `pull`, of a gradient that is of this sample alone: what belongs to others is neither read nor written."""
+        share = self._shares.get(sample)
+        if share is None:
+            share = self._shares[sample] = self._share_of(sample)
+        for direct in share.direct:
+            direct.pull(values, gradient.unary, into, 1)
+        pull(share.folds, states, gradient.unary, gradient.store)
+        for each, first, place in share.sources:
+            if any(name in into for name in each.source.names):
+                rows = gradient.store[place].reshape(-1, each.width)
+                each.source.pullback(values, slice(first, first + len(rows)), rows, into)
+
+    def _share_of(self, sample: int) -> _Share:
+        folds = [own for fold in self.folds if (own := _fold_of(fold, self._owners(fold), sample)) is not None]
+        sources = [(each, *part[1:]) for each in self.sources for part in each.parts if part[0] == sample]
+        direct = []
+        for each, at in self._of_direct:
+            assert isinstance(each.source, Linear) and isinstance(each.source.W, Parameter)
+            for _, first, place in [part for part in each.parts if part[0] == sample]:
+                rows = slice(first, first + (place.stop - place.start) // each.width)
+                direct.append(Direct(each.source.matrix[rows], each.source.W, at[rows]))
+        return _Share(folds, sources, direct)
+
+    def _owners(self, fold: Fold) -> I64 | None:
+        """The sample of each target of a fold; None: they serve all."""
+        compiled = self.union.compiled
+        if fold.to_unary:
+            variable = np.searchsorted(compiled.variable_start[:-1].astype(np.int64), fold.target, side="right") - 1
+            return compiled.variable_sample[variable].astype(np.int64)
+        if len(fold.target) == 1 and self.union.n_samples > 1:
+            return None
+        number, sample = self._derived
+        return sample[np.searchsorted(number, fold.target)]
+
+    @functools.cached_property
+    def _derived(self) -> tuple[I64, I64]:
+        """Where the own numbers of factors begin, ascending, and their samples."""
+        compiled = self.union.compiled
+        runs = [run_of(compiled, r) for r in range(len(self.union.layout.kinds))]
+        own = [run for run in runs if run.shared < 0]
+        nothing = np.zeros(0, np.int64)
+        number = [compiled.factor_number[run.factor : run.factor + run.size].astype(np.int64) for run in own]
+        sample = [compiled.variable_sample[scope_of(compiled, run)[0]].astype(np.int64) for run in own]
+        numbers, samples = np.concatenate([*number, nothing]), np.concatenate([*sample, nothing])
+        order = np.argsort(numbers, kind="stable")
+        return numbers[order], samples[order]
+
     def _refuse(self, values: Sequence[Values]) -> None:
         """Let the declaration whose numbers are bad say what is wrong with them."""
         for group in self.union.groups:
@@ -156,6 +223,20 @@ def _direct(each: Source, rows: _UnaryRows) -> tuple[Direct | None, I64]:
     return Direct(source.matrix, source.W, rows.target[place]), starts
 
 
+def _fold_of(fold: Fold, owner: I64 | None, sample: int) -> Fold | None:
+    """The part of a fold whose targets are of one sample; None: there is none."""
+    if owner is None:
+        return fold
+    chosen = np.flatnonzero(owner == sample)
+    if not len(chosen):
+        return None
+    one = len(fold.source) == 1 and len(owner) > 1
+    return fold._replace(
+        target=fold.target[chosen], source=fold.source if one else fold.source[chosen],
+        given_cells=fold.given_cells[:, chosen],
+    )  # fmt: skip
+
+
 def _spread(flat: F64, store: F64, places: Sequence[slice]) -> None:
     at = 0
     for place in places:
@@ -166,6 +247,11 @@ def _spread(flat: F64, store: F64, places: Sequence[slice]) -> None:
 
 def _declared(groups: Sequence[Group]) -> list[Source]:
     """Every source of a union, one for each declaration and sample."""
+    readers: dict[int, list[int]] = {}
+    for group in groups:
+        step = 0 if group.shared else group.rows * group.row_size
+        for j, sample in enumerate(group.samples.tolist()):
+            readers.setdefault(group.store + j * step, []).append(sample)
     found = []
     for group in groups:
         size = group.rows * group.row_size
@@ -174,8 +260,9 @@ def _declared(groups: Sequence[Group]) -> list[Source]:
         for j in range(1 if group.shared else len(group.factors)):
             at = group.store + j * size
             source, least = group.factors[j].slots[0].source, group.factor.least_number
-            place = (slice(at, at + size),)
-            found.append(Source(source, group.rows, group.row_size, place, int(group.samples[j]), least))
+            place = slice(at, at + size)
+            parts = tuple((sample, 0, place) for sample in readers[at])
+            found.append(Source(source, group.rows, group.row_size, (place,), int(group.samples[j]), least, parts))
     return found
 
 
@@ -191,7 +278,9 @@ def _merged(sources: Sequence[Source]) -> list[Source]:
             source = first.source.stack([each.source for each in like[1:] if isinstance(each.source, Linear)])
             rows = sum(each.rows for each in like)
             places = _joined([each.places[0] for each in like])
-            merged.append(first._replace(source=source, rows=rows, places=places))
+            begins = np.cumsum([0, *(each.rows for each in like)]).tolist()
+            parts = tuple((part[0], begin, part[2]) for each, begin in zip(like, begins) for part in each.parts)
+            merged.append(first._replace(source=source, rows=rows, places=places, parts=parts))
         else:
             merged += like
     return merged

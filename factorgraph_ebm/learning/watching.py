@@ -3,7 +3,8 @@
     gap = mean over samples of E(best wrong answer) - E(right answer)
 
 A model has collapsed where right and wrong answers cost the same although the loss fell (LeCun et al., "A tutorial on
-energy-based learning", 2006, section 2): the gaps are then small beside the spread of its energies.
+energy-based learning", 2006, section 2): the gaps are then small beside the spread of its energies, and no more cells
+are right in its best answers than where nothing is looked at.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from factorgraph_ebm.arrays import F64, I64
+from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.errors import CollapseWarning, FactorError, MethodError
 from factorgraph_ebm.inference.conditionals import conditional_energies
 from factorgraph_ebm.learning.asking import Asking
 from factorgraph_ebm.learning.batch import Batch
 from factorgraph_ebm.learning.evaluate import Problem, evaluate
 from factorgraph_ebm.learning.oracle import Evaluation
-from factorgraph_ebm.learning.points import right_states
+from factorgraph_ebm.learning.points import best_states, right_states
 from factorgraph_ebm.learning.terms import ask
 from factorgraph_ebm.losses.loss import Query
 
@@ -147,24 +148,34 @@ def _largest_factor(problem: Problem, w: F64, sample: int) -> str:
 class Gap:
     """How far the best wrong answer lies above the right one, on some samples that stay the same.
 
-    Where inference is approximate and the loss asks for no best answers, finding them could take longer than learning:
-    wrong answers are then those that differ from the right one in one variable.
+    Where there are loops, or inference is approximate, and the loss asks for no best answers, finding them could take
+    longer than learning: wrong answers are then those that differ from the right one in one variable.
     """
 
     def __init__(self, problem: Problem, *, exact: bool, watched: int = WATCHED) -> None:
         self.problem = problem
         self.watched = watched
-        self.nearby = not exact and not any(query.kind in ("best", "wrong") for query in problem.loss.queries)
+        quick = exact and all(batch.compiled.sample_exact.all() for batch in problem.blocks)
+        self.nearby = not quick and not any(query.kind in ("best", "wrong") for query in problem.loss.queries)
         self.batch: Batch | None = None
         self.first_spread = 0.0
         "of energies before the first update"
         self.right = math.nan
         "share of the samples whose right answer was the best, when last asked"
+        self.cells = math.nan
+        "share of the labelled cells that the best answers got right, when last asked"
+        self.first_cells = 0.0
+        "the same before the first update, or the share of the most frequent state, if that is more"
 
     def begin(self, w: F64) -> None:
-        """Remember how far energies lie apart before anything is learned."""
+        """Remember how far energies lie apart, and how many cells are right, before anything is learned."""
         spread = self.of(w)["spread"]
-        self.first_spread, self.right = (spread if spread == spread else 0.0), math.nan
+        if spread == spread:
+            assert self.batch is not None
+            target = self.batch.target[self.batch.labelled]
+            self.first_spread = spread
+            self.first_cells = max(self.cells, float(np.bincount(target).max()) / len(target))
+        self.right = self.cells = math.nan
 
     def of(self, w: F64) -> Row:
         """gap (mean), gap_size (mean of |.|), spread (of the energies): NaN where no sample has a wrong answer."""
@@ -180,7 +191,10 @@ class Gap:
             raise
         try:
             right = right_states(asking).energy
-            wrong = _nearby(asking) if self.nearby else ask(asking, Query("wrong")).value
+            if self.nearby:
+                wrong, hit = _nearby(asking)
+            else:
+                wrong, hit = ask(asking, Query("wrong")).value, _hits(asking)
         except MethodError:  # such as of a method that finds no best answers
             return dict(NO_GAP)
         there = self.batch.judged & (wrong < np.inf) & (right < np.inf)
@@ -189,15 +203,25 @@ class Gap:
         gaps = wrong[there] - right[there]
         kinds = (asking.numbers.unary, asking.numbers.store)
         spread = max((float(np.ptp(x[np.isfinite(x)])) for x in kinds if np.isfinite(x).any()), default=0.0)
-        self.right = float(np.mean(gaps > 0.0))
+        self.right, self.cells = float(np.mean(gaps > 0.0)), float(np.mean(hit))
         return {"gap": float(np.mean(gaps)), "gap_size": float(np.mean(np.abs(gaps))), "spread": spread}
 
 
 NO_GAP: Mapping[str, float] = {"gap": math.nan, "gap_size": math.nan, "spread": math.nan}
 
 
-def _nearby(asking: Asking) -> F64:
-    """The least energy of the answers that differ from the right one in one labelled variable, (n,)."""
+def _hits(asking: Asking) -> Bool:
+    """Which labelled variables the best answer gets right, (n_labelled,)."""
+    batch = asking.batch
+    said: Bool = best_states(asking, False, asking.numbers).states[batch.labelled] == batch.target[batch.labelled]
+    return said
+
+
+def _nearby(asking: Asking) -> tuple[F64, Bool]:
+    """The least energy of the answers that differ from the right one in one labelled variable, (n,).
+
+    And which labelled variables (n_labelled,) have none below it.
+    """
     batch, right = asking.batch, right_states(asking)
     start = batch.compiled.variable_start.astype(np.int64)
     owner = np.repeat(np.arange(len(start) - 1), np.diff(start))
@@ -209,7 +233,8 @@ def _nearby(asking: Asking) -> F64:
     least = np.full(batch.n, np.inf)
     np.minimum.at(least, batch.compiled.variable_sample.astype(np.int64)[owner], above)
     found: F64 = right.energy + least
-    return found
+    of_variable = np.minimum.reduceat(above, start[:-1])[batch.labelled]
+    return found, of_variable > 0.0
 
 
 def warn_of_collapse(name: str, gap: Gap, history: Sequence[Row], *, stacklevel: int) -> None:
@@ -217,7 +242,8 @@ def warn_of_collapse(name: str, gap: Gap, history: Sequence[Row], *, stacklevel:
 
     Either the gap is lost in the energies of now, and most right answers are not the best ones; or all energies have
     become alike, and what is left of the gap is a matter of digits. A small gap that most samples have is none of
-    these: on a fine grid of states, neighbours differ by little.
+    these: on a fine grid of states, neighbours differ by little. Nor is one beside which there are large energies that
+    are no matter of learning, such as penalties, where more cells are right than were, or are of one state.
     """
     watched = [row for row in history if row["spread"] == row["spread"] and row["loss"] == row["loss"]]
     if not watched or not gap.right <= 1.0:
@@ -225,7 +251,7 @@ def warn_of_collapse(name: str, gap: Gap, history: Sequence[Row], *, stacklevel:
     last, fell = watched[-1], watched[-1]["loss"] < history[0]["loss"]
     lost = fell and last["gap_size"] <= COLLAPSED * last["spread"] and gap.right < 0.5
     alike = gap.first_spread > 0.0 and max(last["gap_size"], last["spread"]) <= COLLAPSED * gap.first_spread
-    if lost or (alike and (fell or len(history) == 1)):
+    if gap.cells <= gap.first_cells and (lost or (alike and (fell or len(history) == 1))):
         warnings.warn(
             f'the model has collapsed: loss "{name}" fell to {last["loss"]:.4g}, but right and wrong answers differ '
             f"by {last['gap_size']:.2g} nats only, among energies that differed by {gap.first_spread:.2g} at first and "

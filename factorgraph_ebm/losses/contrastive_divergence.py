@@ -41,4 +41,5 @@ def contrastive_divergence(k: int = 1) -> Loss:
         lower_bound=-np.inf,
         smooth=False,
         is_objective=False,
+        options={"k": int(k)},
     )

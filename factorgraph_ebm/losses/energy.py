@@ -23,7 +23,7 @@ def energy() -> Loss:
     (array([2.5]), (array([1.]),))
     """
     # Affine in the numbers, so convex; not "piecewise_linear", which promises that 0 is a lower bound.
-    return Loss("energy", (Query("target"),), _value, lower_bound=-np.inf, convex=True)
+    return Loss("energy", (Query("target"),), _value, lower_bound=-np.inf, convex=True, options={})
 
 
 def _value(answers: Answers, beta: float) -> tuple[F64, tuple[F64, ...]]:

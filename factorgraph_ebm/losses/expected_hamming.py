@@ -24,7 +24,8 @@ def expected_hamming() -> Loss:
     >>> losses, slopes
     (array([0.75, 0.  ]), (array([-0.25, -1.  ]),))
     """
-    return Loss("expected_hamming", (Query("hits"),), _value, at_infinite_beta='losses.hinge(margin="hamming")')
+    instead = 'losses.hinge(margin="hamming")'
+    return Loss("expected_hamming", (Query("hits"),), _value, at_infinite_beta=instead, options={})
 
 
 def _value(answers: Answers, beta: float) -> tuple[F64, tuple[F64, ...]]:

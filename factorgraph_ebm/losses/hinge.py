@@ -51,13 +51,15 @@ def hinge(margin: float | str | npt.ArrayLike | Mapping[str, Any] = 1.0) -> Loss
     Query(kind='best', cost=True, sweeps=0, beta=None)
     """
     if not isinstance(margin, Real):
+        cost = check_cost(margin, "margin")
         return difference(
             "hinge",
             (Query("target"), Query("best", cost=True)),
-            cost=check_cost(margin, "margin"),
+            cost=cost,
             convex=True,
             piecewise_linear=True,
             smooth=False,
+            options={"margin": cost},
         )
     number = positive("hinge", "margin", margin)
 
@@ -65,5 +67,6 @@ def hinge(margin: float | str | npt.ArrayLike | Mapping[str, Any] = 1.0) -> Loss
         return np.maximum(0.0, number + d), np.where(d > -number, 1.0, 0.0)
 
     return difference(
-        "hinge", (Query("target"), Query("wrong")), function, convex=True, piecewise_linear=True, smooth=False
-    )
+        "hinge", (Query("target"), Query("wrong")), function, convex=True, piecewise_linear=True, smooth=False,
+        options={"margin": number},
+    )  # fmt: skip

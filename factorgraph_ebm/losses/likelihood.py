@@ -21,4 +21,5 @@ def likelihood() -> Loss:
     >>> losses, slopes
     (array([0.5]), (array([1.]), array([-1.])))
     """
-    return difference("likelihood", (Query("target"), Query("free")), convex=True, at_infinite_beta='"perceptron"')
+    queries = Query("target"), Query("free")
+    return difference("likelihood", queries, convex=True, at_infinite_beta='"perceptron"', options={})

@@ -23,7 +23,7 @@ def log() -> Loss:
     >>> losses, slopes[0]
     (array([0.69314718, 0.        ]), array([0.5, 0. ]))
     """
-    return difference("log", (Query("target"), Query("wrong")), _function, convex=True, smooth=False)
+    return difference("log", (Query("target"), Query("wrong")), _function, convex=True, smooth=False, options={})
 
 
 def _function(d: F64, beta: float) -> tuple[F64, F64]:

@@ -86,6 +86,9 @@ class Loss(NamedTuple):
     "the slopes are those of the value; False (contrastive divergence): nothing may search along a line by it"
     at_infinite_beta: str | None = None
     "what to write where beta is inf, if this loss sums over answers"
+    options: Mapping[str, Any] | None = None
+    """with which the constructor of that name in `LOSSES` makes this loss: numbers, words, arrays and mappings of
+    these. None: it is made of functions, and no file can hold it"""
 
 
 def difference(

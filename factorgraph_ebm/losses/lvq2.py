@@ -38,4 +38,4 @@ def lvq2(M: float = 1.0) -> Loss:
     def function(d: F64, beta: float) -> tuple[F64, F64]:
         return np.clip(d, 0.0, largest), np.where((d >= 0.0) & (d < largest), 1.0, 0.0)
 
-    return difference("lvq2", (Query("target"), Query("wrong")), function, smooth=False)
+    return difference("lvq2", (Query("target"), Query("wrong")), function, smooth=False, options={"M": largest})

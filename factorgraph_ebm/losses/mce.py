@@ -23,7 +23,7 @@ def mce() -> Loss:
     >>> losses, slopes[0]
     (array([0.5, 0. ]), array([0.25, 0.  ]))
     """
-    return difference("mce", (Query("target"), Query("wrong")), _function, smooth=False)
+    return difference("mce", (Query("target"), Query("wrong")), _function, smooth=False, options={})
 
 
 def _function(d: F64, beta: float) -> tuple[F64, F64]:

@@ -23,7 +23,7 @@ def mee() -> Loss:
     >>> losses, slopes
     (array([0.75]), (array([0.25]), array([-0.25])))
     """
-    return difference("mee", (Query("target"), Query("free")), _function, at_infinite_beta='"mce"')
+    return difference("mee", (Query("target"), Query("free")), _function, at_infinite_beta='"mce"', options={})
 
 
 def _function(d: F64, beta: float) -> tuple[F64, F64]:

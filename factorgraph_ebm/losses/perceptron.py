@@ -20,4 +20,5 @@ def perceptron() -> Loss:
     >>> losses, slopes
     (array([2., 0.]), (array([1., 1.]), array([-1., -1.])))
     """
-    return difference("perceptron", (Query("target"), Query("best")), convex=True, piecewise_linear=True, smooth=False)
+    queries = Query("target"), Query("best")
+    return difference("perceptron", queries, convex=True, piecewise_linear=True, smooth=False, options={})

@@ -21,4 +21,5 @@ def piecewise() -> Loss:
     >>> losses, slopes
     (array([3.]), (array([1.]), array([-1.])))
     """
-    return difference("piecewise", (Query("target"), Query("pieces")), convex=True, at_infinite_beta='"perceptron"')
+    queries = Query("target"), Query("pieces")
+    return difference("piecewise", queries, convex=True, at_infinite_beta='"perceptron"', options={})

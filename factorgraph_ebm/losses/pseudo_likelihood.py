@@ -23,7 +23,8 @@ def pseudo_likelihood() -> Loss:
     >>> losses, slopes
     (array([0.25, 1.  ]), (array([-0.5, -0.5]),))
     """
-    return Loss("pseudo_likelihood", (Query("sites"),), _value, convex=True, at_infinite_beta='"perceptron"')
+    queries = (Query("sites"),)
+    return Loss("pseudo_likelihood", queries, _value, convex=True, at_infinite_beta='"perceptron"', options={})
 
 
 def _value(answers: Answers, beta: float) -> tuple[F64, tuple[F64, ...]]:

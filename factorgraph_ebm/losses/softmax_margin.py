@@ -36,10 +36,12 @@ def softmax_margin(cost: str | npt.ArrayLike | Mapping[str, Any] = "hamming") ->
     array([[ 0.,  1.],
            [10.,  0.]])
     """
+    checked = check_cost(cost)
     return difference(
         "softmax_margin",
         (Query("target"), Query("free", cost=True)),
-        cost=check_cost(cost),
+        cost=checked,
         convex=True,
         at_infinite_beta="losses.hinge(margin=cost)",
+        options={"cost": checked},
     )

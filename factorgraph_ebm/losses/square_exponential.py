@@ -41,4 +41,5 @@ def square_exponential(g: float = 1.0) -> Loss:
             return right**2 + push, (2.0 * right, 0.0 - push)
 
     # exp is increasing and -E(wrong) a maximum of affine functions of the numbers: a convex function.
-    return Loss("square_exponential", (Query("target"), Query("wrong")), value, convex=True, smooth=False)
+    queries = Query("target"), Query("wrong")
+    return Loss("square_exponential", queries, value, convex=True, smooth=False, options={"g": weight})

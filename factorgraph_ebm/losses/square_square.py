@@ -40,4 +40,5 @@ def square_square(m: float = 1.0) -> Loss:
             return right**2 + short**2, (2.0 * right, 0.0 - 2.0 * short)
 
     # E(right) is affine in the numbers, and m - E(wrong) a maximum of affine functions: both squares are convex.
-    return Loss("square_square", (Query("target"), Query("wrong")), value, convex=True, smooth=False)
+    queries = Query("target"), Query("wrong")
+    return Loss("square_square", queries, value, convex=True, smooth=False, options={"m": least})

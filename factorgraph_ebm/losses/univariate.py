@@ -24,7 +24,7 @@ def univariate() -> Loss:
     >>> losses, slopes
     (array([0.69314718, 0.        ]), (array([-1., -1.]),))
     """
-    return Loss("univariate", (Query("hits"),), _value, at_infinite_beta='"perceptron"')
+    return Loss("univariate", (Query("hits"),), _value, at_infinite_beta='"perceptron"', options={})
 
 
 def _value(answers: Answers, beta: float) -> tuple[F64, tuple[F64, ...]]:

@@ -78,8 +78,10 @@ def read_evidence(graph: Graphs, given: Evidence, what: str = "given") -> tuple[
     return graphs, [read_given(g, d, what=what) for g, d in zip(graphs, dicts)], is_list
 
 
-def read_samples(graph: Graphs, given: Evidence, parameters: Parameters, what: str = "given") -> Samples:
-    """Pair graphs with dicts, read them, and find the value of every parameter.
+def read_samples(
+    graph: Graphs, given: Evidence, parameters: Parameters, what: str = "given", *, partial: bool = False
+) -> Samples:
+    """Pair graphs with dicts, read them, and find the value of every parameter; `partial`: of those that have one.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def read_samples(graph: Graphs, given: Evidence, parameters: Parameters, what: s
     ParameterError : a parameter has no value, or a value of another shape; a name that no graph declares.
     """
     graphs, read, is_list = read_evidence(graph, given, what)
-    values = _parameter_values(graphs, parameters)
+    values = _parameter_values(graphs, parameters, partial)
     return Samples(graphs, read, [with_reals(v, g) for v, g in zip(values, read)], is_list)
 
 
@@ -110,7 +112,7 @@ def _pair(graph: Graphs, given: Evidence, what: str) -> tuple[list[FactorGraph],
     return graphs, dicts, many_graphs or many_dicts
 
 
-def _parameter_values(graphs: Sequence[FactorGraph], parameters: Parameters) -> list[dict[str, F64]]:
+def _parameter_values(graphs: Sequence[FactorGraph], parameters: Parameters, partial: bool) -> list[dict[str, F64]]:
     given = {} if parameters is None else parameters
     if not isinstance(given, Mapping):
         raise ParameterError(f"parameters= is a dict of name and array, not {type(given).__name__}.")
@@ -126,7 +128,8 @@ def _parameter_values(graphs: Sequence[FactorGraph], parameters: Parameters) -> 
             continue
         values = of_graph[id(g)] = {}
         for name, parameter in g.parameters.items():
-            values[name] = _value(parameter, given, read)
+            if not (partial and given.get(name) is None and parameter.initial is None):
+                values[name] = _value(parameter, given, read)
     return [of_graph[id(g)] for g in graphs]
 
 

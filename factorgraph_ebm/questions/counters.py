@@ -21,8 +21,8 @@ from factorgraph_ebm.factors import Table
 from factorgraph_ebm.graph.assignment import Given
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.graph.variables import Variable, latent
-from factorgraph_ebm.inference.junction_tree import predict
 from factorgraph_ebm.inference.trees import shape_of
+from factorgraph_ebm.inference.ways import predict
 from factorgraph_ebm.questions.asking import How, Samples, pose
 from factorgraph_ebm.questions.k_best import asked_variables, rank_assignments
 

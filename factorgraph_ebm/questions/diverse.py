@@ -21,7 +21,7 @@ from factorgraph_ebm.arrays import I64, Bool
 from factorgraph_ebm.errors import ConvergenceWarning, MethodError
 from factorgraph_ebm.graph.graph import FactorGraph
 from factorgraph_ebm.inference import check_options
-from factorgraph_ebm.inference.junction_tree import predict
+from factorgraph_ebm.inference.ways import predict
 from factorgraph_ebm.questions.asking import (
     Asked,
     Dict,

@@ -22,8 +22,8 @@ from factorgraph_ebm.engine.ties import margins
 from factorgraph_ebm.errors import MethodError, WidthTooLargeError
 from factorgraph_ebm.graph.assignment import Given
 from factorgraph_ebm.inference.joints import Wide, joint_marginals
-from factorgraph_ebm.inference.junction_tree import bytes_allowed, predict
 from factorgraph_ebm.inference.method import Status
+from factorgraph_ebm.inference.ways import bytes_allowed, predict
 from factorgraph_ebm.questions.asking import How, Samples, answer_samples
 
 LARGEST = 1 << 16

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from factorgraph_ebm.arrays import Bool
+from factorgraph_ebm.arrays import Bool, Numbers
 from factorgraph_ebm.compiler.union import Union, compile_union
-from factorgraph_ebm.errors import MethodError, ParameterError
+from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.inference import METHODS, Choice, check_options, choose
 from factorgraph_ebm.inference.cut import attracts
 from factorgraph_ebm.inference.enumerate import entries
 from factorgraph_ebm.inference.forbidden import let_go
-from factorgraph_ebm.inference.junction_tree import DEAR, find_way, predict
 from factorgraph_ebm.inference.method import Problem
+from factorgraph_ebm.inference.ways import DEAR, find_way, predict
 from factorgraph_ebm.questions.asking import (
     Asked,
     Evidence,
     Graphs,
     Parameters,
-    Samples,
     asked_cells,
     read_beta,
-    read_evidence,
     read_samples,
     read_time_limit,
     samples_of,
@@ -85,7 +82,7 @@ def plan(
 
     Raises
     ------
-    EvidenceError, MethodError : as the question itself.
+    EvidenceError, MethodError, ParameterError : as the question itself; but a parameter needs no value.
 
     Examples
     --------
@@ -100,20 +97,19 @@ def plan(
     if question not in ("minimize", "marginals"):
         raise MethodError(f'question= is "minimize" or "marginals", not {question!r}.')
     check_options(method, options)
-    graphs, read, _ = read_evidence(graph, given)
-    masks = [asked_cells(g, known, asked) for g, known in zip(graphs, read)]
+    samples = read_samples(graph, given, parameters, partial=True)
+    complete = all(name in values for g, values in zip(samples.graphs, samples.values) for name in g.parameters)
+    masks = [asked_cells(g, each, asked) for g, each in zip(samples.graphs, samples.given)]
     soft: Sequence[Bool | None] = [None] * len(masks)
     if question == "minimize" and latent == "marginalize" and read_beta(beta) < np.inf:
-        soft = [~mask & ~known.known for mask, known in zip(masks, read)]
-    union = compile_union(samples_of(graphs, read, soft))
+        soft = [~mask & ~each.known for mask, each in zip(masks, samples.given)]
+    union = compile_union(samples_of(samples.graphs, samples.given, soft))
     compiled = union.compiled
     minimizing = question == "minimize"
     exact = bool((compiled.sample_exact if minimizing else compiled.sample_forest).all())
     left = read_time_limit(time_limit)
     if method == "auto":
         chosen = choose(union, minimizing, options, left)
-        if chosen.first is not None:
-            chosen = _by_pairs(chosen, union, graph, given, parameters)
     else:
         chosen = Choice(METHODS[method], "as was asked for")
         if method == "enumerate":
@@ -122,41 +118,28 @@ def plan(
             found = predict(union, minimize=minimizing, **options)
             chosen = chosen._replace(reason=f"as was asked for: {found}", cost=found)
     dear = chosen.cost is not None and not (chosen.cost.fits and chosen.cost.seconds <= DEAR)
-    if dear and chosen.method is not METHODS["cut"]:
-        with contextlib.suppress(ParameterError):
-            samples = read_samples(graph, given, parameters)
-            chosen = _by_numbers(union, samples, chosen, minimizing, method, left, options)
+    if complete and (dear or chosen.first is not None):
+        numbers = union.bind(samples.values, np.concatenate([each.states for each in samples.given]))
+        if chosen.first is not None:
+            chosen = _by_pairs(chosen, union, numbers)
+        elif method == "auto":
+            chosen = choose(union, minimizing, options, left, numbers, messages=True)
+        else:
+            found = find_way(union, numbers, minimize=minimizing, **options).cost
+            chosen = chosen._replace(reason=f"as was asked for: {found}", cost=found)
+        let_go(union)
     name, cost = chosen.method.name, chosen.cost
     proves = name in ("cut", "enumerate", "junction_tree") or (name == "bp" and exact)
     width, size, seconds = (None, None, None) if cost is None else (cost.width, cost.bytes, cost.seconds)
     return Plan(name, chosen.reason, proves, width, size, seconds, chosen.ruled_out)
 
 
-def _by_numbers(
-    union: Union, samples: Samples, chosen: Choice, minimize: bool, method: str, left: float, options: Mapping[str, Any]
-) -> Choice:
-    """What is chosen once it is known what numbers forbid."""
-    numbers = union.bind(samples.values, np.concatenate([known.states for known in samples.given]))
-    if method == "auto":
-        chosen = choose(union, minimize, options, left, numbers, messages=True)
-    else:
-        found = find_way(union, numbers, minimize=minimize, **options).cost
-        chosen = chosen._replace(reason=f"as was asked for: {found}", cost=found)
-    let_go(union)
-    return chosen
-
-
-def _by_pairs(choice: Choice, union: Union, graph: Graphs, given: Evidence, parameters: Parameters) -> Choice:
-    """What comes of a choice that the numbers decide; as it was where a parameter has no value yet."""
-    try:
-        samples = read_samples(graph, given, parameters)
-    except ParameterError:
-        return choice
-    numbers = union.bind(samples.values, np.concatenate([known.states for known in samples.given]))
-    why = choice.reason.partition(", and ")[0]
-    if choice.first is None or not attracts(Problem(union, numbers, 1.0, True, None, np.inf, None)):
-        return choice._replace(reason=choice.reason.partition("; ")[0])
-    ruled_out = choice.ruled_out
+def _by_pairs(choice: Choice, union: Union, numbers: Numbers) -> Choice:
+    """What comes of a choice that numbers decide, since a cut may do."""
+    assert choice.first is not None and choice.otherwise is not None
+    if not attracts(Problem(union, numbers, 1.0, True, None, np.inf, None)):
+        return choice.otherwise(numbers)
+    why, ruled_out = choice.reason.partition(", and ")[0], choice.ruled_out
     if choice.cost is not None and choice.cost.fits:
         ruled_out = (*ruled_out, f"junction_tree: a cut is faster: {choice.cost}")
     return choice._replace(method=choice.first, reason=f"{why}, and all pairs attract", ruled_out=ruled_out)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import factorgraph_ebm as fg
-from factorgraph_ebm.estimators import feature_table
+from factorgraph_ebm.estimators import feature_blocks
 from factorgraph_ebm.estimators.feature_table import FeatureTable
-from factorgraph_ebm.estimators.features import flat_token
+from factorgraph_ebm.formats.token_features import flat_token
 
 # Token -> its features, as python-crfsuite's documentation of ItemSequence writes them.
 BY_HAND = [
@@ -45,7 +45,7 @@ def as_dicts(table, tokens):
     ]
 
 
-@pytest.mark.parametrize(("token", "features"), BY_HAND, ids=lambda each: repr(each)[:30])
+@pytest.mark.parametrize(("token", "features"), BY_HAND, ids=range(len(BY_HAND)))
 def test_a_token_by_hand(token, features):
     table = FeatureTable()
     assert as_dicts(table, table.fit_transform([[token]])) == [features]
@@ -97,17 +97,17 @@ def sums(token):
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(sequences, sequences, st.integers(1, 5))
 def test_blocks_equal_tokens_one_by_one(learned, asked, block):
-    whole = feature_table.BLOCK
-    feature_table.BLOCK = block
+    whole = feature_blocks.BLOCK
+    feature_blocks.BLOCK = block
     try:
         table = FeatureTable()
         first = table.fit_transform(learned)
         second = table.transform(asked)
     finally:
-        feature_table.BLOCK = whole
+        feature_blocks.BLOCK = whole
     assert first.start.tolist() == np.cumsum([0, *map(len, learned)]).tolist()
     assert first.x.shape == (first.start[-1], len(table.names)) and first.x.has_canonical_format
     assert as_dicts(table, first) == [pytest.approx(sums(token)) for each in learned for token in each]

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from checks import quietly
 
 import factorgraph_ebm as fg
-from factorgraph_ebm.inference import choosing
+from factorgraph_ebm.compiler.union import Union
+from factorgraph_ebm.inference import choosing, ways
+from factorgraph_ebm.inference.ways import predict
 
 
 def grid(height, width, n_states=2):
@@ -78,3 +81,41 @@ def test_a_refusal_in_a_moment_is_no_refusal_of_who_insists():
 def test_tiny_graphs_are_ranked_and_drawn_by_enumeration():
     assert fg.k_best(grid(3, 3), 2)[0].method == "enumerate"
     assert fg.k_best(grid(4, 5), 2)[0].method == "junction_tree"
+
+
+def learned_grid(attraction=None):
+    """A grid that is wide, whose pairs attract where a parameter says so."""
+    y = fg.output("y", shape=(30, 30), n_states=2)
+    w, v = fg.Parameter("attraction", shape=(), initial=attraction), fg.Parameter("field", shape=(30, 30, 2))
+    down, right = fg.Potts([y[1:], y[:-1]], penalty=w), fg.Potts([y[:, 1:], y[:, :-1]], penalty=w)
+    return fg.FactorGraph([fg.Table([y], energies=v), down, right])
+
+
+def test_a_plan_refuses_the_parameters_that_minimize_refuses():
+    """A value may be missing: then it is planned from the structure. What is given must fit."""
+    graph, field = learned_grid(), np.zeros((30, 30, 2))
+    for plan in (fg.plan(graph), fg.plan(graph, parameters={"field": field})):
+        assert plan.method == "bp" and "where all pairs attract, cut instead" in plan.reason
+    for parameters in ({"fields": field}, {"field": field[0]}, {"attraction": [1.0, 2.0]}, [field]):
+        with pytest.raises(fg.ParameterError) as planned:
+            fg.plan(graph, parameters=parameters)
+        full = parameters if isinstance(parameters, list) else {"field": field, "attraction": 1.0, **parameters}
+        with pytest.raises(fg.ParameterError) as asked:
+            fg.minimize(graph, parameters=full)
+        assert str(planned.value) == str(asked.value)
+
+
+@pytest.mark.parametrize("attraction, method", [(0.5, "cut"), (-0.5, "bp")])
+def test_a_choice_is_made_once_and_numbers_are_bound_once(attraction, method, monkeypatch):
+    """Whether a cut may do is known when numbers are: what comes instead is no choice from the beginning."""
+    graph, calls = learned_grid(attraction), []
+    field = np.random.default_rng(0).normal(size=(30, 30, 2))
+    bind = Union.bind
+    monkeypatch.setattr(Union, "bind", lambda *told: calls.append("bind") or bind(*told))
+    for module in (choosing, ways):
+        monkeypatch.setattr(module, "predict", lambda *told, **how: calls.append("predict") or predict(*told, **how))
+    assert fg.plan(graph, parameters={"field": field}).method == method
+    assert calls == ["predict", "bind"]
+    calls.clear()
+    assert quietly(fg.minimize, graph, parameters={"field": field}).method == method
+    assert calls == ["bind", "predict"]

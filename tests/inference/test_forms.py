@@ -14,10 +14,10 @@ import factorgraph_ebm as fg
 from factorgraph_ebm.arrays import Messages
 from factorgraph_ebm.compiler.schedules import flooding, sequential
 from factorgraph_ebm.inference import bp, forms
-from factorgraph_ebm.inference.bp import _log_partitions
 from factorgraph_ebm.inference.forms import Differences, Odds, Weights
 from factorgraph_ebm.inference.method import Problem
 from factorgraph_ebm.inference.passing import Passing
+from factorgraph_ebm.inference.summing import log_partitions
 
 FORMS = {"weights": (Weights, False), "odds": (Odds, False), "differences": (Differences, True)}
 
@@ -219,7 +219,7 @@ def test_log_partitions_of_odds_are_those_of_the_same_messages_in_energies(size,
     plain = Passing(union.layout, numbers, minimize=False)
     plain.take(odds.energies().to_variable)
     _, expected, _ = plain.marginals()
-    found = _log_partitions(problem, odds)
+    found = log_partitions(problem, odds)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert np.isfinite(found).all()
 
@@ -227,7 +227,7 @@ def test_log_partitions_of_odds_are_those_of_the_same_messages_in_energies(size,
 def test_a_log_partition_is_made_when_it_is_read(everywhere, rng, monkeypatch):
     graph = binary_graph(rng, scale=0.3)
     made = []
-    monkeypatch.setattr(bp, "_log_partitions", lambda *known: made.append(1) or _log_partitions(*known))
+    monkeypatch.setattr(bp, "log_partitions", lambda *known: made.append(1) or log_partitions(*known))
     belief = fg.marginals([graph, graph], method="bp")
     assert belief[0].status.value == "converged" and not made
     first = belief[0].log_partition

@@ -21,6 +21,7 @@ from unions import bind_cases
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.compiler.selection import select_samples
+from factorgraph_ebm.engine.ties import margins
 from factorgraph_ebm.inference import gibbs, number_maps
 from factorgraph_ebm.inference.conditionals import conditional_energies
 from factorgraph_ebm.inference.energies import assignment_energies
@@ -146,10 +147,20 @@ def test_a_variable_is_drawn_from_its_conditional(seed, beta):
             continue
         above = row - row.min()
         if beta == math.inf:
-            weight = (above <= 1e-9 * max(1.0, abs(row.min()))).astype(float)
+            weight = (above <= margins(row.min())).astype(float)
         else:
             weight = np.where(np.isinf(above), 0.0, np.exp(-beta * np.where(np.isinf(above), 0.0, above)))
         check_frequencies(drawn, weight / weight.sum())
+
+
+def test_what_is_tied_is_tied_here_as_elsewhere():
+    """At beta = inf, relative to the least energy: 5e-4 is nothing beside a million, and 2e-3 is something."""
+    energy = np.array([-1e6 + 2e-3, -1e6, -1e6 + 5e-4, np.inf])
+    union, numbers = bind(fg.FactorGraph([fg.Table([fg.output("y", shape=4000, n_states=4)], energy)]))
+    state = np.zeros(len(union.compiled.variable_cell), np.int64)
+    key = sample_keys(1, 2, np.zeros(1, int))
+    drawn = gibbs_sweeps(union, numbers, state, np.inf, 1, key)[union.compiled.cell_variable]
+    check_frequencies(drawn, (energy - energy.min() <= margins(energy.min())) / 2)
 
 
 @pytest.mark.parametrize("beta", [0.3, 1.0, 2.5])

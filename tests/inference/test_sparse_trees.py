@@ -15,7 +15,7 @@ from strategies import cases
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.compiler import parts, row_checks
-from factorgraph_ebm.inference import choosing, forbidden, junction_tree, trees
+from factorgraph_ebm.inference import choosing, forbidden, trees, ways
 from factorgraph_ebm.inference.sparse_trees import SparseTrees
 
 
@@ -24,8 +24,8 @@ class Forced:
 
     def __enter__(self) -> Forced:
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(junction_tree, "DEAR", -1.0)
-        self.patch.setattr(junction_tree, "MUCH", 1e-30)
+        self.patch.setattr(ways, "DEAR", -1.0)
+        self.patch.setattr(ways, "MUCH", 1e-30)
         self.patch.setattr(row_checks, "FEW", 0)
         self.used = 0
 
@@ -33,7 +33,7 @@ class Forced:
             self.used += 1
             return SparseTrees(*arguments)
 
-        self.patch.setattr(junction_tree, "SparseTrees", counted)
+        self.patch.setattr(ways, "SparseTrees", counted)
         return self
 
     def __exit__(self, *_) -> None:

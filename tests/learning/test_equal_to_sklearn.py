@@ -161,7 +161,7 @@ def test_both_bounds_of_bcfw_hold_the_optimum_of_the_machine():
     theirs = sklearn.svm.LinearSVC(loss="hinge", C=C, tol=1e-10, max_iter=1_000_000).fit(x, y)
     least = svm_objective(x, 2 * y - 1, theirs.coef_[0], theirs.intercept_[0], C, True)
     model = fg.EnergyModel(
-        signs(x.shape[1] + 1, intercept=False), loss="hinge", optimizer=fg.optimizers.bcfw(check_every=10),
+        signs(x.shape[1] + 1, intercept=False), loss="hinge", optimizer=fg.optimizers.bcfw(1e-3, check_every=10),
         regularizer=fg.l2(strength(len(x))),
     )  # fmt: skip
     model.fit([{"x": row} for row in with_one(x)], [{"y": s} for s in (2 * y - 1).tolist()], epochs=20)

@@ -26,11 +26,11 @@ def watched(oracle):
     """The oracle, and a list of every w at which it was asked for a plane."""
     seen = []
 
-    def plane(w, sample):
+    def planes(w, samples):
         seen.append(w.copy())
-        return oracle.plane(w, sample)
+        return oracle.planes(w, samples)
 
-    return oracle._replace(plane=plane), seen
+    return oracle._replace(planes=planes), seen
 
 
 def test_the_averaged_perceptron_averages_every_iterate():
@@ -67,9 +67,9 @@ def test_a_passive_aggressive_step_brings_one_loss_to_zero_or_is_cut_off():
     first = int(svm.oracle.order(0)[0])
     single = svm.oracle._replace(n_samples=1, order=lambda epoch: np.array([first]))
     w = run(passive_aggressive(C=1e9), single, UNREGULARIZED, 1).w
-    assert svm.oracle.plane(w, first).loss == pytest.approx(0.0, abs=1e-12)
+    assert svm.oracle.planes(w, np.array([first]))[0].loss == pytest.approx(0.0, abs=1e-12)
     cut = run(passive_aggressive(C=1e-3), single, UNREGULARIZED, 1).w
-    plane = svm.oracle.plane(np.zeros(8), first)
+    plane = svm.oracle.planes(np.zeros(8), np.array([first]))[0]
     assert cut[plane.support] == pytest.approx(-1e-3 * plane.values)
     averaging = passive_aggressive(average=True)
     state = run(averaging, svm.oracle, UNREGULARIZED, 2)
@@ -101,7 +101,7 @@ def test_bcfw_averages_with_growing_weights_and_answers_the_better():
     svm = Svm(weighted=False)
     regularizer = l2(0.05).bind(VectorLayout(12))
     oracle, seen = watched(svm.oracle)
-    optimizer = bcfw(gap_tolerance=0.0, check_every=4)
+    optimizer = bcfw(gap_tolerance=0.0, check_every=4, batch_size=1, passes=0)
     state = run(optimizer, oracle, regularizer, 4)
     iterates = [*seen[1:], state.w]
     weights = np.arange(1.0, len(iterates) + 1.0)
@@ -132,15 +132,15 @@ def test_an_oracle_that_errs_does_not_break_the_steps():
     rng = np.random.default_rng(1)
     w_other = rng.normal(size=12)
 
-    def plane(w, sample):
-        found = svm.oracle.plane(w if rng.random() < 0.5 else w_other, sample)
-        return found._replace(loss=found.offset + float(found.values @ w[found.support]))
+    def planes(w, samples):
+        found = svm.oracle.planes(w if rng.random() < 0.5 else w_other, samples)
+        return [each._replace(loss=each.offset + float(each.values @ w[each.support])) for each in found]
 
     regularizer = l2(0.05).bind(VectorLayout(12))
     optimizer = bcfw(check_every=1)
     state, bound = optimizer.init(svm.oracle, regularizer), -np.inf
     for _ in range(30):
-        state = optimizer.update(state, svm.oracle._replace(plane=plane), regularizer)
+        state = optimizer.update(state, svm.oracle._replace(planes=planes), regularizer)
         assert state.bound >= bound - 1e-12
         bound = state.bound
     assert bound <= svm.optimum(0.05) + 1e-9

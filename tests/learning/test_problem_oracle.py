@@ -44,7 +44,7 @@ def test_planes_touch_their_loss_and_lie_below_it(loss, rng):
         here, there = oracle.evaluate(w, None), oracle.evaluate(other, None)
         slope = np.zeros(len(w))
         for i, weight in enumerate(weights):
-            plane = oracle.plane(w, i)
+            plane = oracle.planes(w, np.array([i]))[0]
             assert plane.loss == pytest.approx(here.losses[i], rel=1e-12, abs=1e-12)
             assert plane.offset + plane.values @ w[plane.support] == pytest.approx(plane.loss, rel=1e-9, abs=1e-9)
             if weight:
@@ -58,7 +58,7 @@ def test_every_evaluation_is_told():
     oracle = oracle_of("perceptron", lambda w, samples, found: seen.append((samples, len(found.losses))))
     oracle.evaluate(oracle.start, None)
     oracle.evaluate(oracle.start, np.array([1, 3]))
-    oracle.plane(oracle.start, 2)
+    oracle.planes(oracle.start, np.array([2]))
     assert [count for _, count in seen] == [5, 2, 1]
     assert seen[0][0] is None and seen[1][0].tolist() == [1, 3] and seen[2][0].tolist() == [2]
 

@@ -27,7 +27,8 @@ RUNS = {
     "lbfgs": lambda: (model(optimizer=fg.optimizers.lbfgs(tolerance=0.0), regularizer=fg.l2(0.1)), {"epochs": 18}),
     "sgd": lambda: (model(optimizer=ONE_EPOCH), {"epochs": 18, "rng": 5}),
     "bcfw": lambda: (
-        model(HAMMING, optimizer=fg.optimizers.bcfw(gap_tolerance=0.0), regularizer=fg.l2(0.05)), {"epochs": 18},
+        model(HAMMING, optimizer=fg.optimizers.bcfw(gap_tolerance=0.0), regularizer=fg.l2(0.05)),
+        {"epochs": 18},
     ),
     "patience": lambda: (
         model("perceptron", optimizer=fg.optimizers.sgd(2.0, batch_size=2)),

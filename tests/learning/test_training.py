@@ -163,7 +163,9 @@ STATES = [{"y": y} for y in np.random.default_rng(3).integers(0, 2, (6, 4))]
 @pytest.mark.parametrize(
     ("loss", "optimizer"),
     [
-        ("likelihood", "lbfgs"), ("likelihood", "sgd"), (HAMMING, "passive_aggressive"),
+        ("likelihood", "lbfgs"),
+        ("likelihood", "sgd"),
+        (HAMMING, "passive_aggressive"),
         ("perceptron", "averaged_perceptron"),
     ],
 )
@@ -303,6 +305,45 @@ def test_collapse_is_said_where_all_answers_come_to_cost_the_same():
     assert caught[0].filename == __file__
     # Answers that are as often above the right one as below it are no collapse.
     model(regularizer=fg.l2(0.01)).fit(SAMPLES, TARGETS)
+
+
+def penalised(initial=None, bounds=(-np.inf, np.inf)):
+    """Long sequences in which one state is not to follow another: all that is learned is small beside that penalty."""
+    rng = np.random.default_rng(0)
+    weights, penalty = rng.normal(size=(4, 3)), np.zeros((3, 3))
+    penalty[0, 2] = 1e5
+    start = None if initial is None else np.full((4, 3), initial)
+    emission = fg.Parameter("emission", shape=(4, 3), initial=start, bounds=bounds)
+
+    def architecture(sample):
+        y = fg.output("y", shape=len(sample["x"]), n_states=3)
+        emissions = fg.Table([y], energies=fg.Linear(sample["x"], emission))
+        return fg.FactorGraph([emissions, fg.Table([y[:-1], y[1:]], energies=penalty)])
+
+    samples = [{"x": np.abs(rng.normal(size=(40, 4)))} for _ in range(20)]
+    y = fg.output("y", shape=40, n_states=3)
+    never = fg.Table([y[:-1], y[1:]], energies=penalty)
+    noisy = [sample["x"] @ weights + 0.2 * rng.gumbel(size=(40, 3)) for sample in samples]
+    right = fg.minimize([fg.FactorGraph([fg.Table([y], energies=each), never]) for each in noisy])
+    targets = [{"y": each["y"]} for each in right]
+    return architecture, samples, targets
+
+
+@pytest.mark.parametrize("loss", ["likelihood", "perceptron", "pseudo_likelihood"])
+def test_a_model_that_gets_more_cells_right_has_not_collapsed(loss):
+    """Its gaps are small beside the penalty, and no sequence is right throughout, but most cells are."""
+    architecture, samples, targets = penalised()
+    model = fg.EnergyModel(architecture, loss=loss).fit(samples, targets, epochs=10)  # a warning would be an error
+    last = model.history[-1]
+    assert last["gap_size"] < 1e-3 * last["spread"] and last["loss"] < model.history[0]["loss"]
+    assert model.score(samples, targets) > 0.8 and model.score(samples, targets, per="sample") < 0.5
+
+
+def test_a_collapse_beside_a_penalty_is_said():
+    """The same graph, whose energies cannot fall below 0: all that is learned falls to 0."""
+    architecture, samples, targets = penalised(initial=1.0, bounds=(0.0, np.inf))
+    with pytest.warns(fg.CollapseWarning, match='"energy" fell to 0'):
+        fg.EnergyModel(architecture, loss="energy").fit(samples, targets)
 
 
 def test_a_search_that_ends_at_a_kink_says_so():

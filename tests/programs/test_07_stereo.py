@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from checks import quietly
+from panels import colours_of, draw, shown
 
 import factorgraph_ebm as fg
+from factorgraph_ebm.pictures import matching_costs, stereo_graph
 
 H, W, K = 12, 16, 6
 
@@ -116,3 +118,38 @@ def test_a_strip_of_tsukuba(data):
     published = {key: fg.energy(graph, {"d": stored[f"labels_{key}"][strip].astype(int)}) for key in ("ICM", "BPM")}
     assert best.energy < published["ICM"]
     assert best.energy < 1.02 * published["BPM"]
+
+
+def test_a_picture_of_the_whole_program(tmp_path, rng):
+    """Two views of a slope with a ball and a post before it, to a map of 24 disparities, in four panels."""
+    height, width, k = 60, 90, 24
+    y, x = np.indices((height, width))
+    truth = 3 + (y // 12)
+    height_of = 18.0**2 - (y - 32) ** 2 - (x - 40) ** 2
+    truth = np.where(height_of > 0, (10 + np.sqrt(np.maximum(height_of, 0)) / 3).astype(int), truth)
+    truth[:, 70:76] = 20
+    right = rng.uniform(0, 255, (height, width + k, 3))
+    right = (right[1:] + right[:-1])[:, 1:] / 4 + (right[1:] + right[:-1])[:, :-1] / 4
+    right = np.concatenate([right, right[-1:]])
+    left = right[y, np.maximum(x - truth, 0)] + rng.normal(scale=4.0, size=(height, width, 3))
+    right = right[:, :width]
+
+    costs = matching_costs(left, right, k, truncation=60.0)
+    alone = costs.argmin(axis=-1)
+    graph = stereo_graph(left, right, n_disparities=k, weight=4.0, limit=3.0, truncation=60.0)
+    swept = quietly(fg.minimize, graph, method="bp", max_iterations=10)
+    best = fg.minimize(graph, method="expansion", start=swept)
+    assert best.lower_bound <= best.energy <= swept.energy < fg.energy(graph, {"disparity": alone})
+    seen = x >= truth
+    wrong = [(np.abs(each - truth) > 1)[seen].mean() for each in (alone, swept["disparity"], best["disparity"])]
+    assert wrong[2] < 0.05 < 3 * wrong[2] + 0.05 < wrong[0]
+
+    maps = {"vmin": 0, "vmax": k - 1, "cmap": "viridis"}
+    picture = draw(
+        tmp_path / "stereo.png",
+        ("left view", shown((left / 255).clip(0, 1))),
+        (f"pixel by pixel: {wrong[0]:.0%} wrong", shown(alone, **maps)),
+        (f"least energy: {wrong[2]:.1%} wrong", shown(best["disparity"], **maps)),
+        ("truth", shown(truth, **maps)),
+    )
+    assert picture.shape == (180, 720, 3) and colours_of(picture) > 50

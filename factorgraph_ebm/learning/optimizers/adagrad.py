@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm.arrays import F64
-from factorgraph_ebm.learning.optimizers.minibatch import Schedule, check, minibatch_optimizer
+from factorgraph_ebm.learning.optimizers.minibatch import Schedule, Steps, minibatch_optimizer
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
 
 EPSILON = 1e-8
@@ -42,19 +42,10 @@ def adagrad(
     >>> np.round(run(adagrad(1.0), from_slopes(squares, [0.0], n_samples=2), UNREGULARIZED).w, 3)
     array([2.])
     """
-    check("adagrad", learning_rate, batch_size, schedule)
 
     def move(memory: tuple[F64, ...], gradient: F64, step: int) -> tuple[tuple[F64, ...], F64, F64]:
         square = memory[0] + gradient**2
         return (square,), gradient, 1.0 / (np.sqrt(square) + EPSILON)
 
-    return minibatch_optimizer(
-        "adagrad",
-        1,
-        move,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        schedule=schedule,
-        average=average,
-        updates=100,
-    )
+    steps = Steps(learning_rate, batch_size, schedule, average)
+    return minibatch_optimizer("adagrad", 1, move, steps)

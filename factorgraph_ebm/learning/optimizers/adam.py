@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from factorgraph_ebm.arrays import F64
-from factorgraph_ebm.learning.optimizers.minibatch import Schedule, check, minibatch_optimizer
+from factorgraph_ebm.learning.optimizers.minibatch import Schedule, Steps, minibatch_optimizer
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
 
 EPSILON = 1e-8
@@ -49,7 +49,6 @@ def adam(
     >>> np.round(run(adam(0.1), oracle, UNREGULARIZED, updates=1000).w, 3)
     array([ 2., 20.])
     """
-    check("adam", learning_rate, batch_size, schedule, beta1=beta1, beta2=beta2)
 
     def move(memory: tuple[F64, ...], gradient: F64, step: int) -> tuple[tuple[F64, ...], F64, F64]:
         mean = beta1 * memory[0] + (1.0 - beta1) * gradient
@@ -57,13 +56,5 @@ def adam(
         scale = 1.0 / (np.sqrt(square / (1.0 - beta2**step)) + EPSILON)
         return (mean, square), mean / (1.0 - beta1**step), scale
 
-    return minibatch_optimizer(
-        "adam",
-        2,
-        move,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        schedule=schedule,
-        average=average,
-        updates=100,
-    )
+    steps = Steps(learning_rate, batch_size, schedule, average)
+    return minibatch_optimizer("adam", 2, move, steps, beta1=beta1, beta2=beta2)

@@ -21,8 +21,20 @@ from factorgraph_ebm.arrays import F64, Bool
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.learning.optimizers.line_search import DECREASE, MOST, ROUNDING, Point, wolfe
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
-from factorgraph_ebm.learning.optimizers.products import add_and_dot, add_and_dot_free, dot, dot_free, norm
+from factorgraph_ebm.learning.optimizers.products import (
+    add_and_dot,
+    add_and_dot_free,
+    dot,
+    dot_free,
+    norm,
+    rescale,
+    scaled_square,
+    step_along,
+    subtract_and_square,
+    unscaled_square,
+)
 from factorgraph_ebm.learning.oracle import Objective, Oracle, Regularizer, objective, report_of
+from factorgraph_ebm.learning.pieces import by_pieces
 
 PERIOD = 10
 "iterations over which the objective must fall"
@@ -54,6 +66,10 @@ class LbfgsState(NamedTuple):
     iteration: int
     evaluations: int
     finished: bool
+    kinks: bool
+    "there are bounds or weights of |w|"
+    scale: F64
+    "(n_free,) about the inverse of the curvature along each entry; (0,): nothing is known of it"
 
 
 def lbfgs(max_iterations: int | None = None, tolerance: float = 1e-5, memory: int = 10) -> Optimizer:
@@ -92,12 +108,16 @@ def lbfgs(max_iterations: int | None = None, tolerance: float = 1e-5, memory: in
 
     def init(oracle: Oracle, regularizer: Regularizer) -> LbfgsState:
         w = np.clip(oracle.start, oracle.lower, oracle.upper)
-        now = objective(oracle, regularizer, w)
-        size = norm(_slope(w, now.gradient, oracle, regularizer))
+        now, kinks = objective(oracle, regularizer, w), _has_kinks(oracle, regularizer)
+        slope = _slope(w, now.gradient, oracle, regularizer, kinks=kinks)
+        size = norm(slope)
         done = most == 0 or _is_flat(size, w, now.value, tolerance)
         recent = np.full(PERIOD, np.inf)
         none = np.zeros(0)
-        return LbfgsState(w, now.gradient, now.value, now.loss, (), (), none, none, recent, size, 0.0, 0, 1, done)
+        scale = none if done else _scale(oracle, regularizer, w, slope)
+        return LbfgsState(
+            w, now.gradient, now.value, now.loss, (), (), none, none, recent, size, 0.0, 0, 1, done, kinks, scale
+        )
 
     def update(state: LbfgsState, oracle: Oracle, regularizer: Regularizer) -> LbfgsState:
         if state.finished:
@@ -110,20 +130,24 @@ def lbfgs(max_iterations: int | None = None, tolerance: float = 1e-5, memory: in
         iteration, evaluations = state.iteration + 1, state.evaluations + tried
         if found is None:
             return state._replace(iteration=iteration, evaluations=evaluations, finished=True, step=0.0)
-        now, w = found.objective, found.w
+        now, w, threads = found.objective, found.w, oracle.threads
         steps, changes, curvatures, leasts = state.steps, state.changes, state.curvatures, state.least_curvatures
-        step, change = w - state.w, now.gradient - state.gradient
-        curvature, least = dot(step, change), COSINE * norm(step) * norm(change)
+        step, change = np.empty(len(w)), np.empty(len(w))
+        length = by_pieces(lambda p: subtract_and_square(w[p], state.w[p], step[p]), len(w), threads)
+        square = by_pieces(lambda p: subtract_and_square(now.gradient[p], state.gradient[p], change[p]), len(w), threads)
+        curvature, least = dot(step, change), COSINE * math.sqrt(length) * math.sqrt(square)
+        scale = state.scale
         if curvature > least:
             steps, changes = (*steps, step)[-memory:], (*changes, change)[-memory:]
             curvatures, leasts = np.append(curvatures, curvature)[-memory:], np.append(leasts, least)[-memory:]
-        size = norm(_slope(w, now.gradient, oracle, regularizer))
+            scale = _rescaled(scale, step, change, curvature, threads)
+        size = norm(_slope(w, now.gradient, oracle, regularizer, kinks=state.kinks))
         recent = np.append(state.recent[1:], state.value)
         done = _is_flat(size, w, now.value, tolerance) or recent[0] - now.value <= tolerance * abs(now.value)
         done = bool(done or iteration >= most)
         return LbfgsState(
             w, now.gradient, now.value, now.loss, steps, changes, curvatures, leasts, recent, size,
-            found.step, iteration, evaluations, done,
+            found.step, iteration, evaluations, done, state.kinks, scale,
         )  # fmt: skip
 
     return Optimizer(
@@ -135,6 +159,37 @@ def lbfgs(max_iterations: int | None = None, tolerance: float = 1e-5, memory: in
         needs=frozenset({"objective", "no_rest_but_l1"}),
         updates=1000 if max_iterations is None else max_iterations,
     )
+
+
+def _scale(oracle: Oracle, regularizer: Regularizer, w: F64, slope: F64) -> F64:
+    """What the slope is multiplied by first: the inverse root of the curvature h, where it is known.
+
+    As long as suits the model slope . v + sum of h v^2 / 2 of the objective best. The root is halfway between the
+    curvature before anything is learned and none of its differences: where the model is sure, little is left of them.
+    """
+    known = oracle.curvature()
+    if known is None:
+        return np.zeros(0)
+    curvature = known / max(1, oracle.n_samples)
+    if regularizer.gradient is not None:
+        curvature += np.maximum(0.0, regularizer.gradient(w + 1.0) - regularizer.gradient(w))
+    bent = (curvature > 0.0) & np.isfinite(curvature)
+    if not bent.any():
+        return np.zeros(0)
+    curvature[~bent] = np.mean(curvature[bent])
+    scale = 1.0 / np.sqrt(curvature)
+    return scale * (scaled_square(slope, scale) / dot(slope, slope))
+
+
+def _rescaled(scale: F64, step: F64, change: F64, product: float, threads: int) -> F64:
+    """The scale that fits the last pair: the diagonal of the BFGS formula (Gilbert and Lemaréchal 1989)."""
+    if not len(scale):
+        return scale
+    found, n = np.empty(len(scale)), len(scale)
+    ratio = by_pieces(lambda p: scaled_square(change[p], scale[p]), n, threads) / product
+    length = by_pieces(lambda p: unscaled_square(step[p], scale[p]), n, threads)
+    by_pieces(lambda p: rescale(scale[p], step[p], change[p], ratio, product, length, found[p]), n, threads)
+    return found
 
 
 def _report(state: LbfgsState) -> Mapping[str, float]:
@@ -150,9 +205,9 @@ def _has_kinks(oracle: Oracle, regularizer: Regularizer) -> bool:
     return bounded or regularizer.l1 is not None
 
 
-def _slope(w: F64, gradient: F64, oracle: Oracle, regularizer: Regularizer) -> F64:
+def _slope(w: F64, gradient: F64, oracle: Oracle, regularizer: Regularizer, *, kinks: bool) -> F64:
     """Minus the steepest way down: one-sided where an entry rests at a kink, 0 where neither side goes down."""
-    if not _has_kinks(oracle, regularizer):
+    if not kinks:
         return gradient
     slope, l1 = gradient, regularizer.l1
     if l1 is not None:
@@ -161,47 +216,55 @@ def _slope(w: F64, gradient: F64, oracle: Oracle, regularizer: Regularizer) -> F
     return np.where(held, 0.0, slope)
 
 
-def _direction(state: LbfgsState, slope: F64, held: Bool) -> F64:
+def _direction(state: LbfgsState, slope: F64, held: Bool, threads: int) -> F64:
     """-H slope, 0 for entries that are held: by two loops over the pairs, newest first and oldest first."""
-    any_held, holds = bool(held.any()), held.view(np.uint8)
+    any_held, holds, n = bool(held.any()), held.view(np.uint8), len(slope)
+    q = slope.copy()
 
-    def step_and_product(q: F64, share: float, x: F64, y: F64) -> float:
-        return float(add_and_dot_free(q, share, x, y, holds) if any_held else add_and_dot(q, share, x, y))
+    def step_and_product(share: float, x: F64, y: F64) -> float:
+        if any_held:
+            return float(add_and_dot_free(q, share, x, y, holds))
+        return by_pieces(lambda p: add_and_dot(q[p], share, x[p], y[p]), n, threads)
 
     pairs, curvatures = list(zip(state.steps, state.changes)), state.curvatures.tolist()
     if any_held:
         curvatures = [float(dot_free(step, change, holds)) for step, change in pairs]
         told = np.flatnonzero(np.array(curvatures) > state.least_curvatures).tolist()
         pairs, curvatures = [pairs[k] for k in told], [curvatures[k] for k in told]
-    q = slope.copy()
     if not pairs:
-        q /= -norm(slope)
+        q *= -state.scale if len(state.scale) else -1.0 / norm(slope)
         return q
     shares = [0.0] * len(pairs)
     product = dot(pairs[-1][0], q)
     for k in range(len(pairs) - 1, -1, -1):
         shares[k] = product / curvatures[k]
-        product = step_and_product(q, -shares[k], pairs[k][1], pairs[max(k - 1, 0)][0])
+        product = step_and_product(-shares[k], pairs[k][1], pairs[max(k - 1, 0)][0])
     change = pairs[-1][1]
-    q *= curvatures[-1] / (float(dot_free(change, change, holds)) if any_held else dot(change, change))
+    if len(state.scale):
+        q *= state.scale
+        change_scaled = change * state.scale
+    else:
+        change_scaled = change
+    q *= curvatures[-1] / (float(dot_free(change, change_scaled, holds)) if any_held else dot(change, change_scaled))
     product = dot(pairs[0][1], q)
     for k in range(len(pairs)):
         more = shares[k] - product / curvatures[k]
-        product = step_and_product(q, more, pairs[k][0], pairs[min(k + 1, len(pairs) - 1)][1])
+        product = step_and_product(more, pairs[k][0], pairs[min(k + 1, len(pairs) - 1)][1])
     return np.negative(q, out=q)
 
 
 def _search(state: LbfgsState, oracle: Oracle, regularizer: Regularizer) -> tuple[Point | None, int]:
     """The next point, None where no step decreases the objective, and how many were tried."""
-    slope = _slope(state.w, state.gradient, oracle, regularizer)
+    slope = _slope(state.w, state.gradient, oracle, regularizer, kinks=state.kinks)
     if not norm(slope) > 0.0:
         return None, 0
     begin = Objective(state.value, state.gradient, state.loss)
-    if "smooth" in oracle.traits and not _has_kinks(oracle, regularizer):
-        direction = _direction(state, slope, np.zeros(0, np.bool_))
+    if "smooth" in oracle.traits and not state.kinks:
+        direction = _direction(state, slope, np.zeros(0, np.bool_), oracle.threads)
 
         def try_step(step: float) -> Point:
-            w = state.w + step * direction
+            w = np.empty(len(direction))
+            by_pieces(lambda p: step_along(state.w[p], step, direction[p], w[p]), len(w), oracle.threads)
             now = objective(oracle, regularizer, w)
             return Point(step, dot(now.gradient, direction), w, now)
 
@@ -213,12 +276,11 @@ def _backtrack(
     state: LbfgsState, slope: F64, oracle: Oracle, regularizer: Regularizer
 ) -> tuple[Point | None, int]:
     """The first of shorter and shorter steps, cut off at bounds and at 0, that decreases the objective enough."""
-    w, l1 = state.w, regularizer.l1
-    kinks = _has_kinks(oracle, regularizer)
+    w, l1, kinks = state.w, regularizer.l1, state.kinks
     at_kink = (w <= oracle.lower) | (w >= oracle.upper)
     if l1 is not None:
         at_kink |= (w == 0.0) & (l1 > 0.0)
-    direction = _direction(state, slope, at_kink & (slope == 0.0))
+    direction = _direction(state, slope, at_kink & (slope == 0.0), oracle.threads)
     # An entry at a kink may leave it on the side that goes down only.
     direction[at_kink & (direction * slope >= 0.0)] = 0.0
     side = np.where(w == 0.0, -np.sign(slope), np.sign(w))

@@ -1,18 +1,19 @@
 """What stochastic gradient methods share: an epoch of steps over minibatches.
 
-    g = (1/|B|) sum over s in batch B of weight_s dL_s/dw + dR/dw         its expectation is the objective's gradient
+    g = (batches / P) sum over s in batch B of weight_s dL_s/dw + dR/dw     its mean over batches is the gradient
     w <- clip(prox(w - step * direction(g)))                              one step, or one for each entry
 
 The regulariser's rest (l1, groups) goes by its prox with the very step of the gradient, so that the fixed points are
 the optima; bounds are clipped to. The average gives the t-th of all iterates weight t, so that the early ones fade
 (Lacoste-Julien, Schmidt and Bach, "A simpler approach to obtaining an O(1/t) convergence rate for the projected
-stochastic subgradient method", 2012). A batch is a range of `oracle.order(epoch)`: there is no generator to save.
+stochastic subgradient method", 2012). Which samples are a batch, and when, is a matter of `oracle.order` and the epoch:
+there is no generator to save.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
 from factorgraph_ebm.learning.optimizers.products import norm
-from factorgraph_ebm.learning.oracle import Oracle, Regularizer, report_of, total_loss
+from factorgraph_ebm.learning.oracle import Oracle, Regularizer, minibatches, report_of, total_loss
 
 Schedule: TypeAlias = Literal["inverse"] | Callable[[float], float] | None
 """A factor of the learning rate by the number of epochs done, fractions included: "inverse" is 1 / (1 + epochs), None
@@ -29,6 +30,10 @@ is 1."""
 Move: TypeAlias = Callable[[tuple[F64, ...], F64, int], tuple[tuple[F64, ...], F64, float | F64]]
 """(what a rule remembers, gradient, number of the step from 1) -> what it remembers now, the direction, and the scale
 of each entry: w moves by -rate * scale * direction. In the long run the direction is the gradient."""
+
+
+EPOCHS = 100
+"that are trained for where no number is given"
 
 
 class MinibatchState(NamedTuple):
@@ -48,8 +53,18 @@ class MinibatchState(NamedTuple):
     "learning rate of the last step"
 
 
-def check(name: str, learning_rate: float, batch_size: int, schedule: Any, **shares: float) -> None:
+class Steps(NamedTuple):
+    """The options that all rules share."""
+
+    learning_rate: float
+    batch_size: int
+    schedule: Schedule
+    average: bool
+
+
+def _check(name: str, steps: Steps, shares: Mapping[str, float]) -> None:
     """Raise MethodError for an option out of its range; `shares` lie in [0, 1)."""
+    learning_rate, batch_size, schedule, _ = steps
     if not 0.0 < learning_rate < np.inf:
         raise MethodError(f"{name}: learning_rate must be a number > 0, not {learning_rate!r}.")
     if not (batch_size >= 1 and batch_size == int(batch_size)):
@@ -68,14 +83,12 @@ def minibatch_optimizer(
     name: str,
     n_memories: int,
     move: Move,
-    *,
-    learning_rate: float,
-    batch_size: int,
-    schedule: Schedule,
-    average: bool,
-    updates: int,
+    options: Steps,
+    **shares: float,
 ) -> Optimizer:
-    """The optimiser of a rule; an update is an epoch."""
+    """The optimiser of a rule; an update is an epoch. Raises MethodError; `shares` are options that lie in [0, 1)."""
+    _check(name, options, shares)
+    learning_rate, batch_size, schedule, average = options
     factor: Callable[[float], float]
     if schedule is None:
         factor = _constant
@@ -91,18 +104,19 @@ def minibatch_optimizer(
 
     def update(state: MinibatchState, oracle: Oracle, regularizer: Regularizer) -> MinibatchState:
         w, mean, memory, steps = state.w, state.average, state.memory, state.steps
-        order, total = oracle.order(state.epoch), 0.0
+        seen, total = 0, 0.0
         gradient, rate = np.zeros(len(w)), learning_rate
         bounded = bool(np.isfinite(oracle.lower).any() or np.isfinite(oracle.upper).any())
-        for low in range(0, len(order), batch_size):
-            batch = order[low : low + batch_size]
+        batches = minibatches(oracle, state.epoch, batch_size)
+        for batch in batches:
             evaluation = oracle.evaluate(w, batch)
             total += total_loss(oracle, evaluation.losses, batch)
-            gradient = evaluation.gradient / len(batch)
+            gradient = evaluation.gradient * (len(batches) / oracle.n_samples)
             if regularizer.gradient is not None:
                 gradient += regularizer.gradient(w)
             steps += 1
-            rate = learning_rate * factor(state.epoch + low / len(order))
+            rate = learning_rate * factor(state.epoch + seen / oracle.n_samples)
+            seen += len(batch)
             memory, direction, scale = move(memory, gradient, steps)
             w = w - rate * scale * direction
             if regularizer.prox is not None:
@@ -114,7 +128,7 @@ def minibatch_optimizer(
         value = loss + regularizer.value(mean)
         return MinibatchState(w, mean, memory, steps, state.epoch + 1, loss, value, norm(gradient), rate)
 
-    return Optimizer(name, init, update, best=_average, report=_report, updates=updates)
+    return Optimizer(name, init, update, best=_average, report=_report, updates=EPOCHS)
 
 
 def _constant(epochs: float) -> float:

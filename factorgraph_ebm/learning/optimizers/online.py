@@ -46,7 +46,7 @@ def online_optimizer(
         for sample in oracle.order(state.epoch).tolist():
             weight = float(oracle.weights[sample])
             if weight != 0.0:
-                plane = oracle.plane(w, sample)
+                plane = oracle.planes(w, np.array([sample]))[0]
                 total += weight * plane.loss
                 tau = step(plane, weight)
                 if tau != 0.0 and plane.values.any():

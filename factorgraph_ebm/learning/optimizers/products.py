@@ -1,6 +1,7 @@
 """Inner products in one fixed order: BLAS would split them by its number of threads, and round differently for each.
 
-`np.einsum` of two vectors is one vectorised loop of NumPy's own on the calling thread.
+`np.einsum` of two vectors is one vectorised loop of NumPy's own on the calling thread. `pieces.by_pieces` shares the
+others among threads.
 """
 
 import numpy as np
@@ -74,3 +75,53 @@ def dot_free(x, y, held):  # type: ignore[no-untyped-def]
     for i in range(np.uint64(len(x))):
         total += (x[i] if held[i] == 0 else 0.0) * y[i]
     return total
+
+
+@kernel(REAL, READ_F8, READ_F8, F8)
+def subtract_and_square(x, y, out):  # type: ignore[no-untyped-def]
+    """out = x - y, then the sum of its squares."""
+    total = 0.0
+    for i in range(np.uint64(len(x))):
+        difference = x[i] - y[i]
+        out[i] = difference
+        total += difference * difference
+    return total
+
+
+@kernel(REAL, READ_F8, REAL, READ_F8, F8)
+def step_along(w, step, direction, out):  # type: ignore[no-untyped-def]
+    """out = w + step * direction; returns 0."""
+    for i in range(np.uint64(len(w))):
+        out[i] = w[i] + step * direction[i]
+    return 0.0
+
+
+@kernel(REAL, READ_F8, READ_F8)
+def scaled_square(x, scale):  # type: ignore[no-untyped-def]
+    """Sum of scale * x^2."""
+    total = 0.0
+    for i in range(np.uint64(len(x))):
+        total += scale[i] * x[i] * x[i]
+    return total
+
+
+@kernel(REAL, READ_F8, READ_F8)
+def unscaled_square(x, scale):  # type: ignore[no-untyped-def]
+    """Sum of x^2 / scale."""
+    total = 0.0
+    for i in range(np.uint64(len(x))):
+        total += x[i] * x[i] / scale[i]
+    return total
+
+
+@kernel(REAL, READ_F8, READ_F8, READ_F8, REAL, REAL, REAL, F8)
+def rescale(scale, step, change, ratio, product, length, out):  # type: ignore[no-untyped-def]
+    """out = 1 / (ratio / scale + change^2 / product - ratio (step / scale)^2 / length); returns 0."""
+    for i in range(np.uint64(len(scale))):
+        before = ratio / scale[i]
+        taken = step[i] / scale[i]
+        now = before - ratio * taken * taken / length
+        # Nothing but rounding takes it below 0; a thousandth is kept, so that one pair never decides alone.
+        now = now if now > 1e-3 * before else 1e-3 * before
+        out[i] = 1.0 / (now + change[i] * change[i] / product)
+    return 0.0

@@ -10,7 +10,7 @@ with and without it.
 from __future__ import annotations
 
 from factorgraph_ebm.arrays import F64
-from factorgraph_ebm.learning.optimizers.minibatch import Schedule, check, minibatch_optimizer
+from factorgraph_ebm.learning.optimizers.minibatch import Schedule, Steps, minibatch_optimizer
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
 
 
@@ -48,7 +48,6 @@ def sgd(
     >>> np.round(optimizer.best(state), 2)
     array([2.])
     """
-    check("sgd", learning_rate, batch_size, schedule, momentum=momentum)
 
     def move(memory: tuple[F64, ...], gradient: F64, step: int) -> tuple[tuple[F64, ...], F64, float]:
         if momentum == 0.0:
@@ -56,13 +55,5 @@ def sgd(
         velocity = momentum * memory[0] + (1.0 - momentum) * gradient
         return (velocity,), velocity, 1.0
 
-    return minibatch_optimizer(
-        "sgd",
-        0 if momentum == 0.0 else 1,
-        move,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        schedule=schedule,
-        average=average,
-        updates=100,
-    )
+    steps = Steps(learning_rate, batch_size, schedule, average)
+    return minibatch_optimizer("sgd", 0 if momentum == 0.0 else 1, move, steps, momentum=momentum)
