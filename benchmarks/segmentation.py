@@ -2,10 +2,10 @@
 
     python benchmarks/segmentation.py [--size 1024] [--labels 8] [--repeats 5] [--quick] [--check] [--json]
 
-The picture has blocks of each label, and normal noise; the segmenter has learned on crops of 48 x 48. Its calls check
-the picture, scale features, work out the energies of pixels and of pairs by contrast, declare, compile and solve. Peers
-are given these energies, in multiples of 2^-10, and build and solve their graphs: two labels by minimum cuts, more by
-expansion to rest. `cut.py` times the solvers alone. SciPy's capacities have 32 bits.
+The picture has blocks of 16 x 16 pixels, and normal noise; the segmenter has learned on crops of 48 x 48. Its calls
+check the picture, scale features, work out the energies of pixels and of pairs by contrast, declare, compile and solve.
+Peers are given these energies, in multiples of 2^-10, and build and solve their graphs: two labels by minimum cuts,
+more by expansion to rest. `cut.py` times the solvers alone. SciPy's capacities have 32 bits.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 
 import factorgraph_ebm as fg
 
-NOISE = 0.7
-CROP = 48
+NOISE = 0.4
+CROP, BLOCK = 48, 16
 
 
 def picture(size: int, labels: int, seed: int = 0) -> tuple[problems.F64, NDArray[np.int64]]:
     """A picture (size, size, 3) and its label map."""
     rng = np.random.default_rng(seed)
     colours = rng.uniform(size=(labels, 3))
-    block = max(2, size // 12)
+    block = min(BLOCK, max(2, size // 6))
     coarse = rng.integers(labels, size=(-(-size // block), -(-size // block)))
     truth = np.kron(coarse, np.ones((block, block), np.int64))[:size, :size]
     return colours[truth] + NOISE * rng.normal(size=(size, size, 3)), truth

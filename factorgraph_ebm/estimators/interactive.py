@@ -212,6 +212,7 @@ class Interactive:
         """A mixture for the colours of some pixels, from one there is or from clusters."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
+        from threadpoolctl import threadpool_limits
 
         colours = self._colours[self._some(members)]
         if len(colours) == 1:
@@ -222,9 +223,12 @@ class Interactive:
                 "n_components": start.n_components, "max_iter": 10, "weights_init": start.weights_,
                 "means_init": start.means_, "precisions_init": start.precisions_,
             }  # fmt: skip
-        with warnings.catch_warnings():
+        # Matrices of three rows gain nothing from threads, and wait for them where others run.
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)  # few steps, and few distinct colours, are meant
-            mixture = GaussianMixture(reg_covar=LEAST_VARIANCE, random_state=self.random_state, **options)
+            mixture = GaussianMixture(
+                reg_covar=LEAST_VARIANCE, init_params="k-means++", random_state=self.random_state, **options
+            )
             return mixture.fit(colours)
 
     def _some(self, members: I64) -> I64:

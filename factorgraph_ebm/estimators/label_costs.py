@@ -41,18 +41,19 @@ def with_label_costs(
     ------
     EvidenceError : costs that are negative or infinite, or not one for each class.
     """
-    labels, energy = best_map(graph, parameters, known, how)
+    best = best_map(graph, parameters, known, how)
+    labels: I64 = best["y"]
     if cost is None:
         return labels
     price = _prices(cost, n_labels)
     needed = frozenset(np.unique(known[known >= 0]).tolist())
-    total = energy + price[np.unique(labels)].sum()
+    total = best.energy + price[np.unique(labels)].sum()
 
     def tried(allowed: Collection[int]) -> tuple[float, I64]:
         barred = np.where(np.isin(np.arange(n_labels), list(allowed)), 0.0, np.inf)
         narrower = FactorGraph([*graph.factors, Table([graph["y"]], energies=barred)])
-        found, least = best_map(narrower, parameters, known, how)
-        return least + float(price[np.unique(found)].sum()), found
+        best = best_map(narrower, parameters, known, how)
+        return best.energy + float(price[np.unique(best["y"])].sum()), best["y"]
 
     if n_labels <= FEW:
         for allowed in _proper_sets(n_labels, needed):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from factorgraph_ebm.answers.result import MinimizeResult
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import MethodError
 from factorgraph_ebm.graph import FactorGraph
@@ -26,8 +27,8 @@ WIDE = 24
 
 def best_map(
     graph: FactorGraph, parameters: Mapping[str, Any], known: I64, how: Mapping[str, Any]
-) -> tuple[I64, float]:
-    """The label map of least energy that keeps what is known (-1: nothing), and that energy.
+) -> MinimizeResult:
+    """The answer of least energy, with the label map `y`, that keeps what is known (-1: nothing).
 
     Parameters
     ----------
@@ -38,12 +39,12 @@ def best_map(
         how = {"method": "auto"}
         if not _is_quick(graph, "minimize", asked):
             try:
-                best = minimize(graph, method="expansion" if _labels_of(graph) > 2 else "cut", **asked)
-                return np.asarray(best["y"]), float(best.energy)
+                best: MinimizeResult = minimize(graph, method="expansion" if _labels_of(graph) > 2 else "cut", **asked)
+                return best
             except MethodError:  # neighbours repel, or are no metric
                 how = {"method": "bp"}
     best = minimize(graph, **asked, **how)
-    return np.asarray(best["y"]), float(best.energy)
+    return best
 
 
 def label_shares(graph: FactorGraph, parameters: Mapping[str, Any], known: I64, how: Mapping[str, Any]) -> F64:

@@ -129,7 +129,8 @@ def likenesses(scene: Scene, where: str) -> list[F64]:
             f'{where}: pairwise="contrast" takes differences of colours, and only energies are given. Give '
             '{"energies": ..., "image": ...}, or write pairwise="potts".'
         )
-    squares = [((scene.colours[p.first] - scene.colours[p.second]) ** 2).sum(axis=1) for p in scene.pairs]
+    apart = [scene.colours[pairs.first] - scene.colours[pairs.second] for pairs in scene.pairs]
+    squares = [np.einsum("ij,ij->i", each, each) for each in apart]
     n = sum(len(each) for each in squares)
     mean = sum(float(each.sum()) for each in squares) / n if n else 0.0
     return [np.exp(-each / (2.0 * mean)) if mean > 0.0 else np.ones(len(each)) for each in squares]

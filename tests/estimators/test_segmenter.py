@@ -1,6 +1,8 @@
 """A segmenter says what its energies say, learns what pictures were drawn from, and refuses what it cannot read."""
 
 import itertools
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -273,3 +275,14 @@ def test_scores_by_hand():
     counts = confusion_counts([np.array([0, 0, 1, -1])], [np.array([0, 1, 1, 0])], 3)
     assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
     assert mean_iou(counts) == 0.5
+
+
+def test_the_guide_runs():
+    guide = pathlib.Path(__file__).resolve().parents[2] / "docs" / "segmentation.md"
+    blocks = re.findall(r"^```python\n(.*?)^```$", guide.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    scope = {}
+    for block in blocks:
+        exec(block, scope)
+    assert scope["segmenter"].score(scope["pictures"][3], scope["maps"][3]) > 0.97
+    assert scope["cut"].labels.sum() == 140
