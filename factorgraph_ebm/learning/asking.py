@@ -47,7 +47,7 @@ class Term(NamedTuple):
     """(n,) samples in which inference failed though it came to rest: it missed the right answer, which is better than
     the best one that it found, or slopes are known badly, which is found out when `accumulate` runs"""
     states: I64 | None = None
-    "(V,) the assignment whose energy `value` is, where it is that of one: so that the slopes of samples can be told apart"
+    "(V,) the assignment whose energy `value` is, where it is that of one: slopes of samples can then be told apart"
 
 
 class Asking:

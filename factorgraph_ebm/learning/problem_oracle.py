@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
-import numpy as np
-
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import FactorError
 from factorgraph_ebm.graph.assignment import Given
