@@ -158,10 +158,11 @@ class Sources:
         if fold.to_unary:
             variable = np.searchsorted(compiled.variable_start[:-1].astype(np.int64), fold.target, side="right") - 1
             return compiled.variable_sample[variable].astype(np.int64)
-        if len(fold.target) == 1 and self.union.n_samples > 1:
-            return None
         number, sample = self._derived
-        return sample[np.searchsorted(number, fold.target)]
+        place = np.searchsorted(number, fold.target)
+        if not len(number) or (number[np.minimum(place, len(number) - 1)] != fold.target).any():
+            return None  # all factors share them
+        return sample[place]
 
     @functools.cached_property
     def _derived(self) -> tuple[I64, I64]:

@@ -64,6 +64,16 @@ def test_a_thin_grid_is_summed_as_by_columns(scale):
         np.testing.assert_allclose(belief["y"][i, -1], last, atol=1e-11)
 
 
+def test_each_of_many_large_components_has_its_parts(monkeypatch):
+    """The nodes of the last components lie further on than any of them is long."""
+    graphs = [thin_grid(np.random.default_rng(seed), (3, 4), 2) for seed in range(5)]
+    alone = [fg.minimize(graph, method="junction_tree") for graph in graphs]
+    monkeypatch.setattr(contracting, "LARGE", 1)
+    for found, expected in zip(fg.minimize(graphs, method="junction_tree"), alone, strict=True):
+        assert found.energy == pytest.approx(expected.energy, rel=1e-12)
+        assert_same(found["y"], expected["y"])
+
+
 def test_parts_of_one_component_give_the_same_whoever_runs_them(monkeypatch):
     graph = thin_grid(np.random.default_rng(1), (5, 12), 2)
     whole = fg.marginals(graph, method="junction_tree"), fg.minimize(graph, method="junction_tree")

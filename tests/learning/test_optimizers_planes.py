@@ -116,6 +116,36 @@ def test_bcfw_averages_with_growing_weights_and_answers_the_better():
     assert state.w == pytest.approx(-mixed / oracle.n_samples / 0.1, rel=1e-12)
 
 
+def test_bcfw_tells_what_it_knows_after_every_epoch():
+    """The losses that it met, until the objective is compared with the bound; no gap that nothing proves."""
+    svm = Svm()
+    regularizer = l2(0.05).bind(VectorLayout(12))
+    optimizer = bcfw(gap_tolerance=0.0, check_every=3)
+    state, least = optimizer.init(svm.oracle, regularizer), svm.optimum(0.05)
+    for epoch in range(1, 7):
+        state = optimizer.update(state, svm.oracle, regularizer)
+        report = optimizer.report(state)
+        assert report["bound"] <= least + 1e-9 and report["objective"] >= report["loss"] > 0.0
+        assert ("gap" in report) == (epoch % 3 == 0)
+    assert report["objective"] == objective(svm.oracle, regularizer, optimizer.best(state)).value
+
+
+def test_bcfw_stops_where_its_objective_has_come_to_rest():
+    """Unless a gap is asked for, which with so little l2 takes long."""
+    svm = Svm()
+    regularizer = l2(1e-6).bind(VectorLayout(12))
+    state = run(bcfw(), svm.oracle, regularizer)
+    assert state.finished and state.epoch < 200 and state.objective - state.bound > 1e-3 * state.objective
+    assert run(bcfw(gap_tolerance=1e-3), svm.oracle, regularizer, state.epoch + 5).epoch == state.epoch + 5
+
+
+def test_more_passes_over_the_planes_raise_the_bound():
+    svm = Svm()
+    regularizer = l2(0.01).bind(VectorLayout(12))
+    bounds = [run(bcfw(0.0, batch_size=7, passes=passes), svm.oracle, regularizer, 2).bound for passes in (0, 3, 20)]
+    assert bounds[0] < bounds[1] < bounds[2] <= svm.optimum(0.01) + 1e-9
+
+
 def test_gaps_are_called_working_gaps_where_inference_is_not_exact():
     svm = Svm()
     loose = svm.oracle._replace(traits=MARGIN - {"exact"})

@@ -60,6 +60,10 @@ def test_letters_by_hinge(benchmark, letters):
     assert hinge >= 0.79
 
 
+def test_letters_by_the_default_of_the_hinge(benchmark, letters):
+    assert read(benchmark, letters, fg.losses.hinge(margin="hamming")) >= 0.79
+
+
 def test_letters_are_not_read_by_energy_alone(benchmark, letters):
     """Nothing pushes wrong answers up: with l2 the energy loss is a sum of the samples, and reads badly."""
     assert read(benchmark, letters, "energy") < 0.6

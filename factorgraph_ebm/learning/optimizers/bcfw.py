@@ -32,7 +32,7 @@ _ENTRY = 16
 "bytes of an element of a stored plane: its place and its value"
 CLOSED = 1e-3
 "gap over objective at which there is nothing more to be gained"
-STALLED = 0.05
+STALLED = 0.1
 """by how much of itself the objective must fall from one comparison to the next: with little l2 the gap closes slowly,
 long after what is learned has come to rest"""
 
@@ -78,7 +78,7 @@ def bcfw(
     Parameters
     ----------
     gap_tolerance : finished where objective - bound <= gap_tolerance * objective; None: where it is 1e-3, or where the
-        objective has fallen by less than a twentieth since it was last computed
+        objective has fallen by less than a tenth since it was last computed
     check_every : epochs between two computations of the objective, which cost two passes over the samples; there is
         another as soon as the steps themselves suggest that the gap is closed
     memory : bytes that the stored planes may take, one for each sample
