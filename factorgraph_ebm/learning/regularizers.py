@@ -227,7 +227,8 @@ def _total(penalties: list[Penalty], layout: Layout) -> Regularizer:
                     f"{did_you_mean(name, layout.names)}"
                 )
             entries = layout.entries(name)
-            here = np.unique(entries.positions)
+            here = np.zeros(n, bool)
+            here[entries.positions] = True  # once each, however many entries are tied to it
             squares[here] += penalty.squares
             absolutes[here] += penalty.absolutes
             if penalty.lengths > 0.0:
