@@ -244,13 +244,11 @@ def _direction(state: LbfgsState, slope: F64, held: Bool, threads: int) -> F64:
     for k in range(len(pairs) - 1, -1, -1):
         shares[k] = product / curvatures[k]
         product = step_and_product(-shares[k], pairs[k][1], pairs[max(k - 1, 0)][0])
-    change = pairs[-1][1]
     if len(state.scale):
         q *= state.scale
-        change_scaled = change * state.scale
     else:
-        change_scaled = change
-    q *= curvatures[-1] / (float(dot_free(change, change_scaled, holds)) if any_held else dot(change, change_scaled))
+        change = pairs[-1][1]
+        q *= curvatures[-1] / (float(dot_free(change, change, holds)) if any_held else dot(change, change))
     product = dot(pairs[0][1], q)
     for k in range(len(pairs)):
         more = shares[k] - product / curvatures[k]
