@@ -8,9 +8,9 @@ of the gradient, and no entry crosses 0 within a step. Bounds are kinks as well,
 rest at a kink are left out of the pairs, so that the others see their own curvature (Bertsekas, "Projected Newton
 methods", SIAM J. Control Optim. 20(2), 1982).
 
-Where the oracle knows the curvature along each entry, H begins with a diagonal that follows it, which takes the diagonal
-of the BFGS formula with each pair (Gilbert and Lemaréchal, "Some numerical experiments with variable-storage
-quasi-Newton algorithms", Mathematical Programming 45, 1989): frequencies of features differ ten-thousandfold.
+Frequencies of features differ ten-thousandfold. Where the oracle knows the curvature along each entry, H begins with a
+diagonal that follows it, and that takes the diagonal of the BFGS formula with each pair (Gilbert and Lemaréchal, "Some
+numerical experiments with variable-storage quasi-Newton algorithms", Mathematical Programming 45, 1989).
 """
 
 from __future__ import annotations
