@@ -11,7 +11,7 @@ import scipy.sparse
 import factorgraph_ebm as fg
 from factorgraph_ebm.arrays import Numbers
 from factorgraph_ebm.errors import FactorError
-from factorgraph_ebm.learning import sources
+from factorgraph_ebm.learning import direct
 from factorgraph_ebm.learning.asking import Inference
 from factorgraph_ebm.learning.batch import Batch
 from factorgraph_ebm.learning.data import read_data
@@ -75,7 +75,7 @@ def test_rows_of_one_variable_are_direct(rng):
 
 
 def test_threads_do_not_change_a_bit(rng, monkeypatch):
-    monkeypatch.setattr(sources, "SHARE", 8)
+    monkeypatch.setattr(direct, "SHARE", 8)
     data, layout = sentences(rng, 40)
     batch = Batch(data, range(40))
     values = layout.values(rng.normal(size=layout.n_free))
@@ -91,7 +91,7 @@ def test_threads_do_not_change_a_bit(rng, monkeypatch):
 @pytest.mark.parametrize("loss", [likelihood(), mee()], ids=lambda loss: loss.name)
 def test_evaluations_are_the_same_on_any_number_of_threads(rng, monkeypatch, loss):
     """Also where slopes are not those expected, and forests are swept again."""
-    monkeypatch.setattr(sources, "SHARE", 8)
+    monkeypatch.setattr(direct, "SHARE", 8)
     data, layout = sentences(rng, 40)
     w, weights = 0.3 * rng.normal(size=layout.n_free), rng.uniform(0.5, 2.0, 40)
     found = [
