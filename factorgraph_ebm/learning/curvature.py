@@ -4,9 +4,10 @@
 
 That is the diagonal of the Hessian of a likelihood where every factor, and every variable, stands alone and has all of
 its answers equally likely: the variance is that of the indicator of what is read, (1/K)(1 - 1/K) for one of K states,
-and entries that read one number count as independent. As a metric it depends on the data alone, not on where the optimiser is. At the answers that are found the
-curvature of rare events nearly vanishes, and steps scaled by that go too far: equal probabilities bound it from above,
-as in Böhning, "Multinomial logistic regression algorithm", Annals of the Institute of Statistical Mathematics 44(1), 1992.
+and entries that read one number count as independent. As a metric it depends on the data alone, not on where the
+optimiser is. At the answers that are found the curvature of rare events nearly vanishes, and steps scaled by that go
+too far: equal probabilities bound it from above, as in Böhning, "Multinomial logistic regression algorithm", Annals of
+the Institute of Statistical Mathematics 44(1), 1992.
 """
 
 from __future__ import annotations
