@@ -227,13 +227,8 @@ def _total(penalties: list[Penalty], layout: Layout) -> Regularizer:
                     f"{did_you_mean(name, layout.names)}"
                 )
             entries = layout.entries(name)
-<<<<<<< HEAD
             here = np.zeros(n, np.bool_)  # entries that are tied share a position, and count once
             here[entries.positions] = True
-=======
-            here = np.zeros(n, bool)
-            here[entries.positions] = True  # once each, however many entries are tied to it
->>>>>>> speed
             squares[here] += penalty.squares
             absolutes[here] += penalty.absolutes
             if penalty.lengths > 0.0:
