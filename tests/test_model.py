@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from tagging import TAGS, architecture, draw, energies, states
+from tagged_chains import TAGS, architecture, draw, energies, states
 
 import factorgraph_ebm as fg
 

@@ -127,7 +127,7 @@ def objective(oracle: Oracle, regularizer: Regularizer, w: F64) -> Objective:
     count = max(1, oracle.n_samples)
     loss = total_loss(oracle, evaluation.losses) / count
     if regularizer.l2 is not None:
-        strength, gradient = regularizer.l2, np.empty(len(w))
+        strength, gradient = np.ascontiguousarray(regularizer.l2), np.empty(len(w))
         penalty = by_pieces(
             lambda p: add_squares(evaluation.gradient[p], count, strength[p], w[p], gradient[p]), len(w), oracle.threads
         )

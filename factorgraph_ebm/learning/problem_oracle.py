@@ -71,7 +71,8 @@ def make_oracle(problem: Problem, start: F64, seed: int, told: Told | None = Non
         order=shuffled(len(problem.data.graphs), seed),
         complete=(lambda w: make_oracle(completed(problem, w), w, seed, told)) if hidden and minimised else None,
         traits=traits_of(problem, hidden=hidden),
-        curvature=functools.partial(curvature_of, problem),
+        # Between its kinks a piecewise linear loss has no curvature.
+        curvature=(lambda: None) if problem.loss.piecewise_linear else functools.partial(curvature_of, problem),
         threads=processors() if problem.inference.threads is None else problem.inference.threads,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tagging import architecture, draw
+from tagged_chains import architecture, draw
 
 import factorgraph_ebm as fg
 

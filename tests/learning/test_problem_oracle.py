@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from tagging import architecture, draw
+from tagged_chains import architecture, draw
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.learning.asking import Inference

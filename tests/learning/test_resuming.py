@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from tagging import architecture, draw
+from tagged_chains import architecture, draw
 
 import factorgraph_ebm as fg
 

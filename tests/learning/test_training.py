@@ -10,7 +10,7 @@ import threading
 
 import numpy as np
 import pytest
-from tagging import architecture, draw
+from tagged_chains import architecture, draw
 from terminal import run_at_terminal
 
 import factorgraph_ebm as fg

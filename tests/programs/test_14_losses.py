@@ -1,7 +1,7 @@
 """One word changes the loss."""
 
 import pytest
-from tagging import architecture, draw, energies, states
+from tagged_chains import architecture, draw, energies, states
 
 import factorgraph_ebm as fg
 
