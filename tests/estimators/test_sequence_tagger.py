@@ -46,7 +46,7 @@ def test_the_objective_is_the_sum_of_losses_and_penalties(loss):
     total = sum(loss_of(loss, taggings.every(tagger, x), tuple(y)) for x, y in zip(X, Y))
     expected = total + (0.0 if loss == "perceptron" else taggings.penalty(tagger))
     assert tagger.objective_ == pytest.approx(expected, rel=1e-9)
-    assert tagger.score(X, Y) > 0.55
+    assert tagger.score(X, Y) > 0.5
 
 
 def test_the_optimum_is_flat(tagger):
