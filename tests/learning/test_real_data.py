@@ -105,6 +105,6 @@ def test_contrastive_divergence_learns_bars_and_stripes(benchmark):
     optimizer = fg.optimizers.sgd(0.5, batch_size=14, momentum=0.5)
     loss = fg.losses.contrastive_divergence(5)
     model = fg.EnergyModel(graph, loss=loss, latent="marginalize", optimizer=optimizer)
-    model.fit(None, [{"v": picture} for picture in np.repeat(pictures, 4, axis=0)], epochs=60)
+    model.fit(None, [{"v": picture} for picture in np.repeat(pictures, 4, axis=0)], epochs=75)
     before, after = (benchmark.surprise(values, pictures) for values in (start, model.parameters))
     assert np.log(14) < after < before - 2.0
