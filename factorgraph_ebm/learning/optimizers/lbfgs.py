@@ -237,7 +237,8 @@ def _direction(state: LbfgsState, slope: F64, held: Bool, threads: int) -> F64:
         told = np.flatnonzero(np.array(curvatures) > state.least_curvatures).tolist()
         pairs, curvatures = [pairs[k] for k in told], [curvatures[k] for k in told]
     if not pairs:
-        q *= -state.scale if len(state.scale) else -1.0 / norm(slope)
+        # What has moved and shown no curvature has none, whatever was expected of it.
+        q *= -state.scale if len(state.scale) and not state.iteration else -1.0 / norm(slope)
         return q
     shares = [0.0] * len(pairs)
     product = dot(pairs[-1][0], q)
