@@ -33,8 +33,8 @@ import numpy as np
 import timing
 
 import factorgraph_ebm as fg
-from factorgraph_ebm.estimators.spans import span_scores
-from factorgraph_ebm.estimators.templates import CHUNKING, Template
+from factorgraph_ebm.estimators.tagging.spans import span_scores
+from factorgraph_ebm.estimators.tagging.templates import CHUNKING, Template
 from factorgraph_ebm.formats.conll import read_conll
 from factorgraph_ebm.formats.conllu import read_conllu
 

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from factorgraph_ebm.answers.belief import MarginalsResult
     from factorgraph_ebm.answers.ranked import RankedResult
     from factorgraph_ebm.answers.result import MinimizeResult, Status
-    from factorgraph_ebm.estimators.segment_tagger import SegmentTagger
-    from factorgraph_ebm.estimators.segmenter import Segmenter
-    from factorgraph_ebm.estimators.sequence_tagger import SequenceTagger
+    from factorgraph_ebm.estimators.segmentation.segmenter import Segmenter
+    from factorgraph_ebm.estimators.segments.segment_tagger import SegmentTagger
+    from factorgraph_ebm.estimators.tagging.sequence_tagger import SequenceTagger
     from factorgraph_ebm.formats import read, read_evidence, write
     from factorgraph_ebm.interop import from_networkx, to_networkx
     from factorgraph_ebm.learning import optimizers
@@ -74,9 +74,9 @@ _LAZY = {
     "MarginalsResult": "answers.belief",
     "MinimizeResult": "answers.result",
     "RankedResult": "answers.ranked",
-    "SegmentTagger": "estimators.segment_tagger",
-    "Segmenter": "estimators.segmenter",
-    "SequenceTagger": "estimators.sequence_tagger",
+    "SegmentTagger": "estimators.segments.segment_tagger",
+    "Segmenter": "estimators.segmentation.segmenter",
+    "SequenceTagger": "estimators.tagging.sequence_tagger",
     "Status": "answers.result",
     "diagnose": "learning.diagnosis",
     "diverse": "questions.diverse",

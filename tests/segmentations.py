@@ -6,9 +6,9 @@ import numpy as np
 import scipy.sparse
 from hypothesis import strategies as st
 
-from factorgraph_ebm.estimators.segment_graph import SegmentDeclaration
-from factorgraph_ebm.estimators.segment_states import SegmentStates
-from factorgraph_ebm.estimators.tagging_graph import Sequences
+from factorgraph_ebm.estimators.segments.declaration import SegmentDeclaration
+from factorgraph_ebm.estimators.segments.states import SegmentStates
+from factorgraph_ebm.estimators.tagging.declaration import Sequences
 
 FEATURES, SEGMENT_FEATURES = 3, 2
 

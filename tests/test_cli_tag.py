@@ -15,8 +15,8 @@ from terminal import run_at_terminal
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.cli import main
-from factorgraph_ebm.estimators.spans import span_scores
-from factorgraph_ebm.estimators.templates import Template
+from factorgraph_ebm.estimators.tagging.spans import span_scores
+from factorgraph_ebm.estimators.tagging.templates import Template
 from factorgraph_ebm.formats.conll import read_conll, write_conll
 from factorgraph_ebm.formats.conllu import Sentence, read_conllu, write_conllu
 from factorgraph_ebm.formats.crfsuite import write_crfsuite

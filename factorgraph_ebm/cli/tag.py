@@ -14,8 +14,8 @@ from typing import Any
 import factorgraph_ebm as fg
 from factorgraph_ebm.cli.speaking import ANSWERED, EXIT_CODES, number
 from factorgraph_ebm.cli.tagged_files import Tagged, Tags, add_format, read_tagged, write_answers
-from factorgraph_ebm.estimators.spans import SCHEMES, SpanScores, span_scores
-from factorgraph_ebm.estimators.templates import Template
+from factorgraph_ebm.estimators.tagging.spans import SCHEMES, SpanScores, span_scores
+from factorgraph_ebm.estimators.tagging.templates import Template
 from factorgraph_ebm.formats.text import write_bytes
 
 LOSSES = ("likelihood", "perceptron", "hinge", "softmax_margin")

@@ -1,0 +1,1 @@
+"""Segments of sequences: `SegmentTagger` and what it is made of."""

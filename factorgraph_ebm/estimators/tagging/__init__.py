@@ -1,0 +1,1 @@
+"""Tags for the tokens of sequences: `SequenceTagger` and what it is made of."""
