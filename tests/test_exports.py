@@ -68,7 +68,7 @@ def test_import_without_a_home_directory():
 
 def test_the_examples_of_the_readme_run(capsys):
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     scope = {}
     exec(blocks[0], scope)
     wrong_before = (scope["noisy"] != scope["clean"]).sum()
@@ -78,6 +78,12 @@ def test_the_examples_of_the_readme_run(capsys):
     exec(blocks[1], scope)
     before = (scope["noisy"] == scope["clean"]).mean()
     assert before + 0.05 < scope["model"].score(scope["samples"], scope["targets"]) < 1.0
+    exec(blocks[2], scope)
+    assert scope["said"] == [["B-PERSON", "O", "O", "O", "B-PLACE"]]
+    labels = scope["labels"]
+    assert ((scope["photo"].mean(axis=-1) > 0.5) == labels).mean() < 0.92  # each pixel alone
+    assert scope["segmenter"].score(scope["photo"], labels) > 0.98
+    assert (scope["cut"].labels == labels).mean() > 0.98
 
 
 @pytest.mark.parametrize("command", ["demo", "test"])

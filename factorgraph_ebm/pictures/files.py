@@ -39,10 +39,8 @@ def read_picture(path: PathLike) -> Bytes:
     [[0, 90], [180, 255]]
     """
     opened = _open(path)
-    if opened.mode.startswith(("I", "F")):  # 16 bits of grey
-        grey = np.asarray(opened, dtype=np.float64)
-        most = 65535.0 if grey.max(initial=0.0) > 255.0 else 255.0
-        return np.rint(grey * (255.0 / most)).clip(0, 255).astype(np.uint8)
+    if _is_deep(opened):
+        return _eight_bits(opened)
     plain = "L" if opened.mode in ("1", "L", "LA") or _is_grey(opened) else "RGB"
     return np.asarray(opened.convert(plain), dtype=np.uint8)
 
@@ -57,6 +55,9 @@ def read_strokes(path: PathLike) -> tuple[Bytes, npt.NDArray[np.bool_]]:
     ModuleNotFoundError, FormatError, OSError : as in `read_picture`.
     """
     opened = _open(path)
+    if _is_deep(opened):
+        grey = _eight_bits(opened)
+        return np.repeat(grey[..., None], 3, axis=-1), grey > 0
     array = np.asarray(opened.convert("RGBA"), dtype=np.uint8)
     clear = "A" in opened.getbands() or "transparency" in opened.info
     painted: npt.NDArray[np.bool_] = array[..., 3] >= 128 if clear else array[..., :3].max(axis=-1) > 0
@@ -153,6 +154,18 @@ def _open(path: PathLike) -> Any:
     if 0 in opened.size:
         raise FormatError(f"{path}: no picture that can be read: it has no pixels.")
     return opened
+
+
+def _is_deep(opened: Any) -> bool:
+    """Whether grey values have 16 bits, or are floats."""
+    return str(opened.mode).startswith(("I", "F"))
+
+
+def _eight_bits(opened: Any) -> Bytes:
+    """Grey values of 16 bits as 8, however dark all of them are; floats as they are, unless they go beyond 255."""
+    grey = np.asarray(opened, dtype=np.float64)
+    most = 255.0 if opened.mode == "F" and grey.max(initial=0.0) <= 255.0 else 65535.0
+    return np.rint(grey * (255.0 / most)).clip(0, 255).astype(np.uint8)
 
 
 def _is_grey(opened: Any) -> bool:

@@ -63,6 +63,8 @@ def test_what_other_programs_write(tmp_path):
     np.testing.assert_array_equal(read_picture(path), GREY)
     Image.fromarray(GREY.astype(np.uint16) * 257).save(path)
     np.testing.assert_array_equal(read_picture(path), GREY)
+    Image.fromarray(GREY.astype(np.uint16)).save(path)  # sixteen bits, all of them dark
+    np.testing.assert_array_equal(read_picture(path), np.rint(GREY / 257))
 
 
 def test_labels_are_the_numbers_of_the_palette(tmp_path):
@@ -87,6 +89,10 @@ def test_strokes_are_what_is_not_transparent_or_not_black(tmp_path):
     colours, where = read_strokes(path)
     np.testing.assert_array_equal(where, painted)
     assert (colours[painted] == [10, 200, 30]).all()
+    Image.fromarray(np.where(painted, np.arange(6) * 5000, 0).astype(np.uint16)).save(path)  # sixteen bits
+    colours, where = read_strokes(path)
+    np.testing.assert_array_equal(where, painted)
+    np.testing.assert_array_equal(colours[1, 2:5, 0], np.rint(np.arange(2, 5) * 5000 / 257))
 
 
 def test_what_is_no_picture_is_one_line(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 
 from factorgraph_ebm.answers.result import MinimizeResult
 from factorgraph_ebm.arrays import F64, I64
-from factorgraph_ebm.errors import MethodError
+from factorgraph_ebm.errors import EvidenceError, MethodError
 from factorgraph_ebm.graph import FactorGraph
 from factorgraph_ebm.questions.marginals import marginals
 from factorgraph_ebm.questions.minimize import minimize
@@ -53,6 +53,28 @@ def label_shares(graph: FactorGraph, parameters: Mapping[str, Any], known: I64, 
     if not how:
         how = {"method": "auto" if _is_quick(graph, "marginals", asked) else "bp"}
     return np.asarray(marginals(graph, **asked, **how)["y"])
+
+
+def check_learned(graph: FactorGraph, parameters: Mapping[str, Any], where: str) -> None:
+    """Refuse pairs of a direction, or with features, that training did not have.
+
+    Raises
+    ------
+    EvidenceError : there are such pairs.
+    """
+    for name, slot in graph.parameters.items():
+        if name not in parameters:
+            kind = name.rpartition(" ")[2]
+            raise EvidenceError(
+                f'{where}: has pairs of the kind "{kind}", and training had none, so nothing is known of them. Fit '
+                "again with such pictures or graphs, and the same neighbours=."
+            )
+        known = np.shape(parameters[name])
+        if slot.shape != known:
+            raise EvidenceError(
+                f"{where}: its pairs have {slot.shape[0] - 1} features, and the segmenter learned with {known[0] - 1}. "
+                "Give the same edge_features as in training."
+            )
 
 
 def _labels_of(graph: FactorGraph) -> int:

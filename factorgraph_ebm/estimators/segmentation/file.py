@@ -41,7 +41,7 @@ def write_segmenter(path: PathLike, segmenter: Segmenter) -> None:
         if plain is not None or value is None:
             choices[name] = plain
         elif name == "loss":
-            choices[name] = value.name
+            choices[name] = loss_of(value, None).name
         elif name not in ONLY_IN_TRAINING and name != "features":
             raise MethodError(f"{name}={value!r} is neither word nor number, and cannot be written.")
     arrays = {"classes": None if segmenter.classes_.dtype.kind in "US" else archive.add(segmenter.classes_)}

@@ -82,6 +82,13 @@ class Interactive:
         neighbours: int = 8,
         random_state: int = 0,
     ) -> None:
+        counts = (n_components, rounds, 2 if n_labels is None else n_labels)
+        whole = all(isinstance(each, (int, np.integer)) for each in counts)
+        if not (whole and isinstance(strength, (int, float, np.number))):
+            raise MethodError(
+                f"n_components=, rounds= and n_labels= are whole numbers and strength= is a number, not "
+                f"{n_components!r}, {rounds!r}, {n_labels!r} and {strength!r}."
+            )
         if n_components < 1 or rounds < 0 or not 0.0 <= strength < np.inf:
             raise MethodError(
                 f"n_components= is at least 1, rounds= and strength= at least 0, not {n_components!r}, {rounds!r} and "
@@ -124,16 +131,19 @@ class Interactive:
         if box is None:
             return None
         height, width = self._shape
-        top, left, bottom, right = (int(edge) for edge in box) if len(box) == 4 else (0, 0, 0, 0)
+        try:
+            top, left, bottom, right = (int(edge) for edge in box)
+        except (TypeError, ValueError, OverflowError):  # no four numbers
+            top, left, bottom, right = 0, 0, 0, 0
         if not (0 <= top < bottom <= height and 0 <= left < right <= width):
             raise EvidenceError(
-                f"box={tuple(box)}: (top, left, bottom, right) must be inside the picture of {height} x {width} "
-                "pixels, with top < bottom and left < right."
+                f"box={box!r}: four numbers (top, left, bottom, right) must be inside the picture of {height} x "
+                f"{width} pixels, with top < bottom and left < right."
             )
         inside = np.zeros(self._shape, bool)
         inside[top:bottom, left:right] = True
         if inside.all():
-            raise EvidenceError(f"box={tuple(box)}: is the whole picture, so nothing is known to be background.")
+            raise EvidenceError(f"box={box!r}: is the whole picture, so nothing is known to be background.")
         self.known[~inside & (self.known < 0)] = 0
         return inside
 
@@ -180,6 +190,12 @@ class Interactive:
             from sklearn.cluster import KMeans
 
             some = self._some(np.arange(len(labels)))
+            distinct = len(np.unique(self._colours[some], axis=0))
+            if distinct < self.n_labels:
+                raise EvidenceError(
+                    f"the picture has {distinct} colour{'s' * (distinct > 1)}, too few for {self.n_labels} labels. "
+                    "Give scribbles or a box."
+                )
             clusters = KMeans(self.n_labels, n_init=4, random_state=self.random_state).fit(self._colours[some])
             labels = clusters.predict(self._colours)
         found = []
@@ -187,7 +203,8 @@ class Interactive:
             members = np.flatnonzero(labels == label)
             if not len(members):
                 raise EvidenceError(
-                    f"label {label} has no scribble, so nothing is known of its colours. Paint some, or give a box."
+                    f"label {label} has no scribble, so nothing is known of its colours. Labels are 0 to "
+                    f"{self.n_labels - 1}: paint some of each, or give a box."
                 )
             found.append(self._fitted(members, None))
         return found

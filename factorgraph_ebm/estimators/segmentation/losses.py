@@ -48,12 +48,19 @@ def costs_of_mistakes(
         for label in weight:
             if label not in known:
                 raise EvidenceError(f"class_weight[{label!r}]: there is no such class. There are {known}.")
-        each = np.array([float(weight.get(label, 1.0)) for label in known])
-        return each[:, None] * apart
-    costs: F64 = np.asarray(weight, dtype=np.float64)
+        return _numbers([weight.get(label, 1.0) for label in known])[:, None] * apart
+    costs = _numbers(weight)
     if costs.shape != (k, k):
         raise EvidenceError(f"class_weight has shape {costs.shape}: costs [right, said] of {k} classes are ({k}, {k}).")
     return costs
+
+
+def _numbers(weight: Any) -> F64:
+    try:
+        found: F64 = np.asarray(weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise EvidenceError(f"class_weight= has costs that are no numbers: {weight!r}.") from None
+    return found
 
 
 def loss_of(loss: str | Loss, cost: F64 | None) -> Loss:
@@ -63,7 +70,7 @@ def loss_of(loss: str | Loss, cost: F64 | None) -> Loss:
     ------
     MethodError : an unknown word, or a cost for a loss that has none.
     """
-    name = loss if isinstance(loss, str) else loss.name
+    name = loss if isinstance(loss, str) else as_loss(loss).name
     if cost is not None and name not in WITH_COST:
         raise MethodError(
             f'class_weight= is what mistakes cost, and loss "{name}" counts none. Write loss="hinge" or '

@@ -49,6 +49,8 @@ def fit_classifier(classifier: Any, rows: Sequence[F64], labels: Sequence[I64]) 
     ------
     MethodError : it has no predict_proba.
     """
+    if isinstance(classifier, type):
+        raise MethodError(f"unary= is the class {classifier.__name__}. Write unary={classifier.__name__}().")
     if not hasattr(classifier, "fit") or not hasattr(classifier, "predict_proba"):
         raise MethodError(
             'unary= is "linear", "logistic", "energies", or a classifier with fit and predict_proba, not '
@@ -71,14 +73,18 @@ def classifier_energies(fitted: Any, x: F64, n_labels: int) -> F64:
 def unseen_energies(
     classifier: Any, fitted: Any, rows: Sequence[F64], labels: Sequence[I64], n_labels: int
 ) -> list[F64]:
-    """Energies of each picture by a classifier that was fitted to others; of a single one, by one fitted to it."""
+    """Energies of each picture by a classifier that was fitted to others; of a single one, by one fitted to it.
+
+    Where all others have one label only, it is the classifier fitted to all.
+    """
     if len(rows) < 2:
         return [classifier_energies(fitted, x, n_labels) for x in rows]
     folds = min(FOLDS, len(rows))
     found: list[F64] = [np.zeros((0, n_labels))] * len(rows)
     for fold in range(folds):
         other = [i for i in range(len(rows)) if i % folds != fold]
-        held = fit_classifier(classifier, [rows[i] for i in other], [labels[i] for i in other])
+        varied = len(np.unique(np.concatenate([labels[i] for i in other]))) > 1  # else there is nothing to tell apart
+        held = fit_classifier(classifier, [rows[i] for i in other], [labels[i] for i in other]) if varied else fitted
         for i in range(fold, len(rows), folds):
             found[i] = classifier_energies(held, rows[i], n_labels)
     return found

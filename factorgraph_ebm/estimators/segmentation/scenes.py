@@ -103,6 +103,8 @@ def _picture(arrays: Mapping[str, F64], where: str, neighbours: int) -> Scene:
                 f"{where}, {key}: has shape {array.shape}, where a picture is (height, width, channels)"
                 f"{', or (height, width)' if key == 'image' else ''}."
             )
+        if array.size == 0:
+            raise EvidenceError(f"{where}, {key}: has shape {array.shape}, so there is no pixel. Leave it out.")
         if shape is not None and array.shape[:2] != shape:
             raise EvidenceError(f"{where}, {key}: has {array.shape[:2]} pixels, and another array of it {shape}.")
         shape = array.shape[:2]
@@ -203,6 +205,8 @@ def read_labels(y: Any, scenes: Sequence[Scene], single: bool, what: str = "y") 
     ------
     EvidenceError : another number of maps, or a map of another shape than its picture.
     """
+    if not single and (isinstance(y, str) or not isinstance(y, (Sequence, np.ndarray))):
+        raise EvidenceError(f"{what} is a list of label maps, one for each picture, not {type(y).__name__}.")
     maps = [y] if single else list(y)
     if len(maps) != len(scenes):
         raise EvidenceError(f"there are {len(scenes)} pictures and {len(maps)} label maps in {what}: each has its own.")

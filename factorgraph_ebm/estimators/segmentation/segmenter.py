@@ -19,7 +19,7 @@ import numpy.typing as npt
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import EvidenceError, MethodError, ParameterError, did_you_mean
 from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError
-from factorgraph_ebm.estimators.segmentation.answers import label_shares
+from factorgraph_ebm.estimators.segmentation.answers import check_learned, label_shares
 from factorgraph_ebm.estimators.segmentation.file import read_segmenter, write_segmenter
 from factorgraph_ebm.estimators.segmentation.interactive import Interactive
 from factorgraph_ebm.estimators.segmentation.label_costs import with_label_costs
@@ -42,6 +42,7 @@ from factorgraph_ebm.estimators.segmentation.scenes import (
     restricted,
 )
 from factorgraph_ebm.estimators.segmentation.scores import confusion_counts, score_of
+from factorgraph_ebm.graph import FactorGraph
 from factorgraph_ebm.learning.optimizers import sgd
 from factorgraph_ebm.learning.optimizers.optimizer import Optimizer
 from factorgraph_ebm.learning.regularizers import Penalty, l2
@@ -159,6 +160,8 @@ class Segmenter(Estimator):
         """
         self._check_words()
         scenes, single = self._read(X)
+        if not scenes:
+            raise EvidenceError("X is an empty list: there is no picture to learn from.")
         maps = read_labels(y, scenes, single)
         self.classes_ = self._classes_of(maps, scenes)
         labels = numbered(maps, self.classes_, self.ignore)
@@ -172,7 +175,7 @@ class Segmenter(Estimator):
         self._energies = self._architecture()
         samples = [sample_of(s, u, self._energies, name) for s, u, name in zip(scenes, unary, names)]
         targets = [{"y": each.reshape(s.shape)} for each, s in zip(labels, scenes)]
-        self.model_ = self._make_model(samples[0], labels)
+        self.model_ = self._make_model(samples, labels)
         if not self.model_.architecture(samples[0]).parameters:  # type: ignore[operator]
             raise ParameterError("there is nothing to learn.")
         n = sum(len(each) for each in labels)
@@ -197,13 +200,20 @@ class Segmenter(Estimator):
             raise MethodError(f'there is no unary="{self.unary}".{did_you_mean(self.unary, UNARY)}')
         if self.pairwise is not None and self.pairwise not in PAIRWISE:
             raise MethodError(f"there is no pairwise={self.pairwise!r}.{did_you_mean(self.pairwise, PAIRWISE)}")
+        if not isinstance(self.inference, (str, Mapping)):
+            raise MethodError(
+                f'inference= is the word for a method, or options such as dict(method="bp"), not {self.inference!r}.'
+            )
 
     def _classes_of(self, maps: list[npt.NDArray[Any]], scenes: list[Scene]) -> npt.NDArray[Any]:
         if self.classes is not None:
-            return np.unique(np.asarray(self.classes))
+            told = np.unique(np.asarray(self.classes))
+            if not len(told):
+                raise EvidenceError("classes= is empty: list every label there is, or leave it out.")
+            return told
         if isinstance(self.unary, str) and self.unary == "energies":
             return np.arange(_energies_of(scenes[0], "X[0]").shape[1])
-        found = np.unique(np.concatenate(maps)) if maps else np.zeros(0, np.int64)
+        found = np.unique(np.concatenate(maps))
         found = found[~is_ignored(found, self.ignore)]
         if not len(found):
             raise EvidenceError(NO_LABELS.format(self.ignore))
@@ -253,12 +263,14 @@ class Segmenter(Estimator):
             return ("cut" if len(self.classes_) <= 2 else "expansion"), True
         return "bp", False
 
-    def _make_model(self, sample: Mapping[str, Any], labels: list[I64]) -> EnergyModel:
+    def _make_model(self, samples: list[dict[str, Any]], labels: list[I64]) -> EnergyModel:
         cost = costs_of_mistakes(self.class_weight, self.classes_, labels)
         regularizer = self.regularizer
         if isinstance(regularizer, (int, float)):
-            learned = [name for name in self._energies(sample).parameters if name != "scale"]
-            regularizer = l2(float(regularizer), only=tuple(learned)) if learned and regularizer > 0.0 else None
+            kinds = {tuple(name for name, _, _ in sample["pairs"]): sample for sample in samples}
+            named = {name for sample in kinds.values() for name in self._energies(sample).parameters}
+            learned = sorted(named - {"scale"})
+            regularizer = l2(float(regularizer), only=tuple(learned)) if learned and regularizer != 0.0 else None
         loss = loss_of(self.loss, cost)
         return EnergyModel(
             self._energies, loss=loss, regularizer=regularizer,
@@ -281,8 +293,8 @@ class Segmenter(Estimator):
         """
         scenes, samples, given, single = self._asked(X, scribbles)
         found = []
-        for scene, sample, known in zip(scenes, samples, given):
-            graph = self.model_.graph(sample)
+        for i, (scene, sample, known) in enumerate(zip(scenes, samples, given)):
+            graph = self._graph(sample, "X" if single else f"X[{i}]")
             states = with_label_costs(
                 graph, self.model_.parameters, known, self.label_cost, len(self.classes_), self._predicting_method()
             )
@@ -303,8 +315,9 @@ class Segmenter(Estimator):
         if isinstance(self.inference, Mapping) and self.inference.get("method") not in ("icm", *CUTS):
             how = self.inference
         found = []
-        for sample, known in zip(samples, given):
-            found.append(label_shares(self.model_.graph(sample), self.model_.parameters, known, how))
+        for i, (sample, known) in enumerate(zip(samples, given)):
+            graph = self._graph(sample, "X" if single else f"X[{i}]")
+            found.append(label_shares(graph, self.model_.parameters, known, how))
         return found[0] if single else found
 
     def score(self, X: Any, y: Any, *, metric: str = "accuracy") -> float:  # noqa: N803 - scikit-learn's name
@@ -334,6 +347,11 @@ class Segmenter(Estimator):
         maps = read_labels(scribbles, scenes, single, "scribbles")
         given = numbered(maps, self.classes_, self.ignore, "scribbles")
         return scenes, samples, [g.reshape(s.shape) for g, s in zip(given, scenes)], single
+
+    def _graph(self, sample: Mapping[str, Any], where: str) -> FactorGraph:
+        graph: FactorGraph = self.model_.graph(sample)
+        check_learned(graph, self.model_.parameters, where)
+        return graph
 
     def _predicting_method(self) -> Mapping[str, Any]:
         if self.inference == "auto":

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 import factorgraph_ebm as fg
 
@@ -32,6 +33,9 @@ def with_nan(array):
         ({"image": IMAGE, "feature": IMAGE}, LABELS, 'Did you mean "features"'),
         ({"image": IMAGE, "features": IMAGE[:3]}, LABELS, "pixels"),
         ({}, LABELS, "an image, features or energies"),
+        ([], [], "X is an empty list"),
+        (IMAGE[:0], LABELS[:0], "no pixel"),
+        ([IMAGE], None, "list of label maps"),
         ({"image": IMAGE, "edge_features": IMAGE}, LABELS, "there are none"),
         ([IMAGE, IMAGE[..., :1]], [LABELS, LABELS], "1 and 2 features"),
         ((NODES,), STATES, "superpixel graph"),
@@ -56,6 +60,13 @@ def test_bad_pictures_and_label_maps(x, y, message):
     [
         ({"unary": "linaer"}, fg.MethodError, 'Did you mean "linear"'),
         ({"unary": 3}, fg.MethodError, "predict_proba"),
+        ({"unary": LogisticRegression}, fg.MethodError, r"unary=LogisticRegression\(\)"),
+        ({"inference": None}, fg.MethodError, "inference= is the word"),
+        ({"loss": None}, fg.MethodError, "neither a word"),
+        ({"regularizer": -1.0}, fg.ParameterError, "finite number >= 0"),
+        ({"regularizer": np.nan}, fg.ParameterError, "finite number >= 0"),
+        ({"classes": []}, fg.EvidenceError, "classes= is empty"),
+        ({"class_weight": {0: "much"}}, fg.EvidenceError, "no numbers"),
         ({"pairwise": "pots"}, fg.MethodError, 'Did you mean "potts"'),
         ({"neighbours": 6}, fg.MethodError, "4 or 8"),
         ({"features": "cubic"}, fg.MethodError, "quadratic"),
@@ -134,3 +145,38 @@ def test_a_graph_without_edges_and_pictures_without_labels():
     assert segmenter.predict((NODES, np.zeros((0, 2), int))).shape == (5,)
     one_class = fg.Segmenter(max_iterations=3).fit(IMAGE, np.zeros((4, 6), int))
     assert (one_class.predict(IMAGE) == 0).all() and one_class.score(IMAGE, np.zeros((4, 6), int)) == 1.0
+
+
+def test_pairs_that_training_did_not_have():
+    tables = fg.Segmenter(pairwise="tables", max_iterations=2).fit(IMAGE, LABELS)
+    with pytest.raises(fg.EvidenceError, match='X: has pairs of the kind "falling"'):
+        tables.set_params(neighbours=8).predict(IMAGE)
+    with pytest.raises(fg.EvidenceError, match=r'X\[1\]: has pairs of the kind "edge"'):
+        tables.set_params(neighbours=4).predict([IMAGE, (NODES, EDGES)])
+    graph = (NODES, EDGES, np.ones((3, 2)))
+    features = fg.Segmenter(pairwise="features", max_iterations=2).fit(graph, STATES)
+    with pytest.raises(fg.EvidenceError, match="have 1 features, and the segmenter learned with 2"):
+        features.predict_proba((NODES, EDGES, np.ones((3, 1))))
+
+
+def test_weights_of_every_kind_of_pairs_are_penalised():
+    """Not only those of the first picture or graph."""
+    graph = (IMAGE.reshape(-1, 2), [(0, 1), (1, 2), (2, 8)])
+    pictures, maps = [graph, IMAGE], [LABELS.ravel(), LABELS]
+    held = fg.Segmenter(pairwise="tables", loss="likelihood", regularizer=1e6).fit(pictures, maps)
+    assert set(held.model_.parameters) == {"unary", "tables edge", "tables across", "tables down"}
+    for value in held.model_.parameters.values():
+        np.testing.assert_allclose(value, 0.0, atol=1e-4)
+
+
+def test_a_loss_may_be_named_by_its_function(tmp_path):
+    segmenter = fg.Segmenter(loss=fg.losses.likelihood, max_iterations=2).fit(IMAGE, LABELS)
+    segmenter.save(tmp_path / "segmenter.npz")
+    assert (fg.Segmenter.load(tmp_path / "segmenter.npz").predict(IMAGE) == segmenter.predict(IMAGE)).all()
+
+
+def test_a_classifier_whose_other_pictures_have_one_label():
+    """A fold that has nothing to tell apart takes the classifier of all pictures."""
+    maps = [np.zeros((4, 6), int), LABELS]
+    segmenter = fg.Segmenter(unary=LogisticRegression(), max_iterations=2).fit([IMAGE, IMAGE], maps)
+    assert segmenter.predict(IMAGE).shape == (4, 6)

@@ -106,7 +106,13 @@ def test_bytes_greys_and_hardly_any_pixels(rng):
         ({"box": (4, 0, 2, 6)}, "top < bottom"),
         ({"box": (0, 0, 7, 6)}, "6 x 6 pixels"),
         ({"box": (0, 0, 7)}, "top, left, bottom, right"),
+        ({"box": 7}, "four numbers"),
+        ({"box": (np.nan, 0, 2, 6)}, "four numbers"),
         ({"rounds": -1}, "rounds="),
+        ({"rounds": 1.5}, "whole numbers"),
+        ({"n_labels": "3"}, "whole numbers"),
+        ({"strength": None}, "is a number"),
+        ({"scribbles": np.array([[0, 1, 255] * 2] * 6, np.uint8)}, "Labels are 0 to 255"),
         ({"n_components": 0}, "n_components="),
         ({"strength": -1.0}, "strength="),
         ({"neighbours": 5}, "4 or 8"),
@@ -117,3 +123,9 @@ def test_bad_input(options, message):
         fg.Segmenter.interactive(np.linspace(0.0, 1.0, 36).reshape(6, 6), **options)
     with pytest.raises(fg.EvidenceError, match="is nan"):
         fg.Segmenter.interactive(np.full((6, 6), np.nan), n_labels=2)
+
+
+def test_fewer_colours_than_labels():
+    for image in (np.zeros((1, 1)), np.full((4, 4, 3), 0.5)):
+        with pytest.raises(fg.EvidenceError, match="has 1 colour, too few for 2 labels"):
+            fg.Segmenter.interactive(image)
