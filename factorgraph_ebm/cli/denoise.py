@@ -58,6 +58,8 @@ def _denoise(parsed: argparse.Namespace) -> int:
             raise FactorError("2 levels differ or do not: --limit and --distance say nothing of them. Leave these out.")
         low, high = float(values[0]), float(values[-1])
         noise = FLIPPED if parsed.noise is None else parsed.noise
+        if noise >= 0.5:
+            raise FactorError(f"--noise {noise:g}: of 2 levels it is the share that was flipped, below .5.")
         seen = (grey - low) / (high - low) if high > low else np.zeros(grey.shape)
         graph = binary_graph(seen, flipped=noise, weight=AGREE if parsed.weight is None else parsed.weight)
         shades = np.array([low, high])

@@ -21,6 +21,8 @@ from factorgraph_ebm.errors import ConvergenceWarning, FormatError
 from factorgraph_ebm.pictures.files import read_picture, write_picture
 from factorgraph_ebm.pictures.stereo import COSTS, LIMIT, WEIGHT, stereo_graph
 
+GREYS = 256
+"of a picture: a map of more disparities could not tell them apart"
 SWEEPS = 10
 """Of belief propagation, for expansion to start from: as low as from what has come to rest, on the standard pair"""
 
@@ -31,7 +33,7 @@ def add(commands: Any) -> None:
     stereo.add_argument("left", metavar="LEFT", help=FORMATS)
     stereo.add_argument("right", metavar="RIGHT", help="the view from further right, rows aligned")
     add_output(stereo, "the map of disparities, near is bright,")
-    disparities = "from 0 to N - 1 columns (%(default)s)"
+    disparities = "from 0 to N - 1 columns, N up to 256 (%(default)s)"
     stereo.add_argument("--disparities", type=at_least(2), default=16, metavar="N", help=disparities)
     weight = f"nats for a step of one disparity between neighbours, twice as much where they look alike ({WEIGHT:.3f})"
     stereo.add_argument("--weight", type=not_negative, default=WEIGHT, metavar="W", help=weight)
@@ -49,6 +51,8 @@ def add(commands: Any) -> None:
 
 @checked
 def _stereo(parsed: argparse.Namespace) -> int:
+    if parsed.disparities > GREYS:
+        raise FormatError(f"--disparities {parsed.disparities}: a map has {GREYS} grey values. Write {GREYS} or less.")
     left, right = read_picture(parsed.left), read_picture(parsed.right)
     if left.shape != right.shape:
         raise FormatError(
@@ -67,7 +71,7 @@ def _stereo(parsed: argparse.Namespace) -> int:
         took += before
     else:
         best, took = ask(parsed, graph, parsed.method)
-    scale = max(1, 255 // (parsed.disparities - 1))
+    scale = (GREYS - 1) // (parsed.disparities - 1)
     write_picture(parsed.output, scale * best["disparity"])
     title = f"{parsed.left}, {parsed.right}: {_size(left)}"
     tell(title, best, took, parsed.output, disparities=parsed.disparities, scale=f"{scale} grey values a disparity")

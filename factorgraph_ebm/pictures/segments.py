@@ -52,7 +52,7 @@ def cluster_colours(picture: npt.ArrayLike, n_clusters: int) -> Colours:
     Raises
     ------
     FactorError : a picture of another shape.
-    VariableError : K below 1.
+    VariableError : K below 1, or too many for the energies of all pixels to fit.
 
     Examples
     --------
@@ -64,6 +64,7 @@ def cluster_colours(picture: npt.ArrayLike, n_clusters: int) -> Colours:
     if n_clusters < 1:
         raise VariableError(f"n_clusters={n_clusters}: a picture has one colour at least.")
     floats = channels_of(picture)
+    check_room(floats, n_clusters * floats.shape[-1])
     pixels = floats.reshape(-1, floats.shape[-1])
     pixels = pixels[:: max(1, len(pixels) // SAMPLE)]
     means = _far_apart(pixels, n_clusters)

@@ -215,7 +215,9 @@ def read_labels(y: Any, scenes: Sequence[Scene], single: bool, what: str = "y") 
         array = np.asarray(labels)
         where = what if single else f"{what}[{i}]"
         if array.shape != scene.shape:
-            raise EvidenceError(f"{where}: has shape {array.shape}, and its picture {scene.shape}.")
+            several = single and array.ndim == len(scene.shape) + 1
+            hint = " Several pictures are a list, or an array (N, height, width, channels)." if several else ""
+            raise EvidenceError(f"{where}: has shape {array.shape}, and its picture {scene.shape}.{hint}")
         if array.dtype.kind == "f":
             whole = np.isfinite(array) & (array == np.floor(array))
             if not whole.all():

@@ -34,6 +34,7 @@ def with_nan(array):
         ({"image": IMAGE, "features": IMAGE[:3]}, LABELS, "pixels"),
         ({}, LABELS, "an image, features or energies"),
         ([], [], "X is an empty list"),
+        (np.stack([LABELS] * 3), np.stack([LABELS] * 3), "Several pictures are a list"),
         (IMAGE[:0], LABELS[:0], "no pixel"),
         ([IMAGE], None, "list of label maps"),
         ({"image": IMAGE, "edge_features": IMAGE}, LABELS, "there are none"),
