@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.errors import EvidenceError, MethodError
-from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError
+from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError, check_threads
 from factorgraph_ebm.estimators.segments.features import (
     SegmentFeatures,
     every_segment,
@@ -200,6 +200,7 @@ class SegmentTagger(Estimator):
             known_scheme(self.scheme)
             if self.outside not in (OUTSIDE, None):
                 raise MethodError(f'with scheme= tokens outside of segments are "O", and outside= is {self.outside!r}.')
+        check_threads(self.threads)
         optimizer = None if self.optimizer is None else as_optimizer(self.optimizer)
         return Choices(
             read_loss(self.loss), optimizer, float(self.c1), float(self.c2), self.max_iterations,
