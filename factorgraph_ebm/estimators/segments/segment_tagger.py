@@ -367,11 +367,16 @@ class SegmentTagger(Estimator):
     # Files.
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write what was learned and the choices that are words and numbers, without pickle.
+        """Write what was learned and its choices, without pickle; of a loss and an optimiser the names.
 
         `segment_features` is code, and is not saved: pass it to `load`.
         """
-        write_segment_tagger(path, self.get_params(), self._known())
+        fitted, params = self._known(), self.get_params(deep=False)
+        if not isinstance(self.loss, str):
+            params["loss"] = read_loss(self.loss).name
+        if self.optimizer is not None and not isinstance(self.optimizer, str):
+            params["optimizer"] = as_optimizer(self.optimizer).name
+        write_segment_tagger(path, params, fitted, self.objective_, self.history_)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], segment_features: SegmentFeatures | None = None) -> Self:
@@ -381,9 +386,10 @@ class SegmentTagger(Estimator):
         ------
         FormatError : not such a file, or a broken one.
         """
-        params, fitted = read_segment_tagger(path)
+        params, fitted, objective, history = read_segment_tagger(path)
         tagger = cls(**params, segment_features=segment_features)
         tagger._keep(fitted)
+        tagger.objective_, tagger.history_, tagger.n_iter_ = objective, history, len(history)
         return tagger
 
 
