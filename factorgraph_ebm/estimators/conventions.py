@@ -23,6 +23,12 @@ def check_threads(threads: Any) -> None:
         raise MethodError(f"threads= is a number from 1, or None for as many as pay, not {threads!r}.")
 
 
+def check_updates(updates: Any) -> None:
+    """Raise MethodError unless this is None or a number of updates."""
+    if updates is not None and (isinstance(updates, bool) or not isinstance(updates, Integral) or updates < 0):
+        raise MethodError(f"max_iterations= is a number from 0, or None for the optimiser's own, not {updates!r}.")
+
+
 class PlainEstimator:
     """`get_params` and `set_params` without scikit-learn."""
 

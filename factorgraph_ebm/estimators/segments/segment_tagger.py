@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.errors import EvidenceError, MethodError
-from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError, check_threads
+from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError, check_threads, check_updates
 from factorgraph_ebm.estimators.segments.features import (
     SegmentFeatures,
     every_segment,
@@ -186,9 +186,7 @@ class SegmentTagger(Estimator):
         numbers = states.encode(right.start, right.stop, right.label)
         learned = learn(fitted.declaration(), sequences, numbers, seen, choices, told)
         self._keep(fitted._replace(values=learned.values, seen=seen))
-        self.objective_ = learned.objective
-        self.history_ = learned.history
-        self.n_iter_ = len(learned.history)
+        self.objective_, self.history_, self.n_iter_ = learned.objective, learned.history, len(learned.history)
         return self
 
     def _choices(self) -> Choices:
@@ -201,6 +199,7 @@ class SegmentTagger(Estimator):
             if self.outside not in (OUTSIDE, None):
                 raise MethodError(f'with scheme= tokens outside of segments are "O", and outside= is {self.outside!r}.')
         check_threads(self.threads)
+        check_updates(self.max_iterations)
         optimizer = None if self.optimizer is None else as_optimizer(self.optimizer)
         return Choices(
             read_loss(self.loss), optimizer, float(self.c1), float(self.c2), self.max_iterations,
@@ -273,6 +272,9 @@ class SegmentTagger(Estimator):
         """
         if len(X) != len(segments):
             raise EvidenceError(f"X has {len(X)} sequences and segments {len(segments)}: there must be one for each.")
+        for i, each in enumerate(segments):
+            if not all(isinstance(segment, (tuple, list)) and len(segment) == 3 for segment in each):
+                raise EvidenceError(f"segments[{i}]: a segment is (start, stop, label), not as in {each!r}.")
         told = self.predict_marginals(X, 0.0)
         return [
             np.array([of.get((int(s), int(t), k), 0.0) for s, t, k in each], np.float64)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.errors import EvidenceError, MethodError
-from factorgraph_ebm.estimators.conventions import check_threads
+from factorgraph_ebm.estimators.conventions import check_threads, check_updates
 from factorgraph_ebm.estimators.tagging.declaration import Declaration, Declared, Rules, Sequences
 from factorgraph_ebm.estimators.tagging.feature_table import FeatureTable
 from factorgraph_ebm.estimators.tagging.file import Kept, as_plain, plain, read_tagger, write_tagger
@@ -350,6 +350,7 @@ class SequenceTagger(FittedTagger):
         if self.template is not None and not isinstance(self.template, str):
             raise MethodError(f"template= is the text of a template, or a word, not {self.template!r}.")
         check_threads(self.threads)
+        check_updates(self.max_iterations)
         optimizer = None if self.optimizer is None else as_optimizer(self.optimizer)
         return Choices(
             read_loss(self.loss), optimizer, float(self.c1), float(self.c2), self.max_iterations,

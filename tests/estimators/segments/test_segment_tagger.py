@@ -280,5 +280,7 @@ def test_a_file_keeps_the_objective_and_the_names_of_choices(tmp_path):
     again = fg.SegmentTagger.load(tmp_path / "segments.npz")
     assert (again.objective_, again.history_, again.n_iter_) == (found.objective_, found.history_, 2)
     assert (again.loss, again.optimizer) == ("hinge", "sgd")
+    with pytest.raises(fg.EvidenceError, match=r"segments\[0\]"):
+        again.segment_probability(x, [[(0, 2)], []])
     with pytest.raises(fg.MethodError, match="threads="):
         fg.SegmentTagger(threads=0).fit(x, y)

@@ -87,7 +87,14 @@ def test_what_is_no_data_is_refused(x, y, more, match):
 
 @pytest.mark.parametrize(
     "choice",
-    [{"threads": 0}, {"threads": "a"}, {"min_freq": "a"}, {"pair_features": 3}, {"template": 3}],
+    [
+        {"threads": 0},
+        {"threads": "a"},
+        {"min_freq": "a"},
+        {"pair_features": 3},
+        {"template": 3},
+        {"max_iterations": -1},
+    ],
 )
 def test_what_is_no_choice_is_refused(choice):
     with pytest.raises(fg.MethodError, match=f"{next(iter(choice))}="):
