@@ -226,8 +226,7 @@ class SegmentTagger(Estimator):
 
         Features that training never saw count nothing.
         """
-        asked = self._ask(X)
-        best = asked.best()
+        best = (asked := self._ask(X)).best()
         return [self._segments(best[low:high]) for low, high in _bounds(asked)]
 
     def predict_tags(self, X: Sequence[Any], scheme: str | None = None) -> list[list[Any]]:  # noqa: N803
