@@ -289,3 +289,22 @@ def test_chunks_of_the_shared_task(run, tmp_path):
     _, out, _ = run("evaluate", tmp_path / "m", tmp_path / "test.txt", "--json")
     # 84.9 was measured; a tagger that says the commonest tag of each part of speech has 77 on the whole task.
     assert json.loads(out)["f1"] > 0.82
+
+
+def test_order_2_takes_a_dev_file_with_tags_that_training_lacks(run, tmp_path):
+    write_conll(tmp_path / "train.txt", sentences(4))
+    write_conll(tmp_path / "dev.txt", [*sentences(3, seed=1), [("Ada", "NNP", "B-PER")]])
+    code, said, complained = run(
+        "train", tmp_path / "train.txt", "--template", "words", "--order", 2, "--dev", tmp_path / "dev.txt",
+        "--model", tmp_path / "m.tagger", "--max-iterations", 3,
+    )  # fmt: skip
+    assert (code, complained) == (0, "")
+    assert "PER" in said
+
+
+def test_a_model_that_cannot_be_written_is_refused_before_training(run, tmp_path):
+    write_conll(tmp_path / "train.txt", sentences(4))
+    model = tmp_path / "no" / "m.tagger"
+    code, said, complained = run("train", tmp_path / "train.txt", "--template", "words", "--model", model)
+    assert (code, said) == (2, "")
+    assert "there is no directory" in complained

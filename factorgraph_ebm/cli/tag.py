@@ -90,13 +90,16 @@ def _train(parsed: argparse.Namespace) -> int:
     if parsed.dev:
         dev = _same_kind(read_tagged(parsed.dev, parsed), template)
     _check_checkpoint(parsed)
+    folder = os.path.dirname(os.path.abspath(parsed.model))
+    if not os.path.isdir(folder):  # said now, and not after hours of training
+        raise fg.FormatError(f"--model {parsed.model}: there is no directory {folder}. Make it first.")
     tagger = fg.SequenceTagger(
         loss=parsed.loss, optimizer=parsed.optimizer, c1=parsed.c1, c2=parsed.c2, order=parsed.order,
         scheme=parsed.scheme, min_freq=parsed.min_freq, hashing=parsed.hashing, template=template,
         all_possible_transitions=parsed.all_possible_transitions, max_iterations=parsed.max_iterations,
     )  # fmt: skip
     tagger.fit(
-        file.X, file.y, validation=None if dev is None else (dev.X, _known(dev.y, file.y)), patience=parsed.patience,
+        file.X, file.y, validation=None if dev is None else _known(dev, file.y, parsed.order), patience=parsed.patience,
         checkpoint=parsed.checkpoint, progress=sys.stderr.isatty(),
     )  # fmt: skip
     tagger.save(parsed.model)
@@ -111,10 +114,16 @@ def _train(parsed: argparse.Namespace) -> int:
     return ANSWERED
 
 
-def _known(tags: Tags, trained: Tags) -> Tags:
-    """Tags that training shows; the others, of which a validation could only say +inf, are left open."""
+def _known(dev: Tagged, trained: Tags, order: int) -> tuple[list[Any], Tags]:
+    """Sequences and those of their tags that training shows.
+
+    The others, of which a validation could only say +inf, are left open; where order 2 needs all tags, their sequences
+    are left out.
+    """
     shown = {tag for each in trained for tag in each}
-    return [[tag if tag in shown else None for tag in each] for each in tags]
+    tags = [[tag if tag in shown else None for tag in each] for each in dev.y]
+    kept = [i for i, each in enumerate(tags) if order < 2 or None not in each]
+    return [dev.X[i] for i in kept], [tags[i] for i in kept]
 
 
 def _check_checkpoint(parsed: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ notebooks work. Where it is not, estimators work without.
 from __future__ import annotations
 
 import inspect
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 from factorgraph_ebm.errors import MethodError, did_you_mean
@@ -14,6 +15,18 @@ from factorgraph_ebm.errors import MethodError, did_you_mean
 
 class NotFittedError(MethodError, AttributeError):
     """Something was asked that only an estimator that is fitted knows."""
+
+
+def check_threads(threads: Any) -> None:
+    """Raise MethodError unless this is None or a number of threads."""
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1):
+        raise MethodError(f"threads= is a number from 1, or None for as many as pay, not {threads!r}.")
+
+
+def check_updates(updates: Any) -> None:
+    """Raise MethodError unless this is None or a number of updates."""
+    if updates is not None and (isinstance(updates, bool) or not isinstance(updates, Integral) or updates < 0):
+        raise MethodError(f"max_iterations= is a number from 0, or None for the optimiser's own, not {updates!r}.")
 
 
 class PlainEstimator:

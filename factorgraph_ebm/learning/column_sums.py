@@ -62,7 +62,7 @@ class ColumnSums(NamedTuple):
 def column_sums(matrix: Any, at: I64, width: int, work: int = 1 << 15) -> ColumnSums:
     """The sums of a CSR matrix (n, m); row i of G begins at element at[i], ascending; `work`: nonzeros of a share."""
     n, m = matrix.shape
-    rows = max(1, BLOCK // (8 * width))
+    rows = max(1, BLOCK // max(1, 8 * width))  # without columns a row of G may have no numbers
     blocks = -(-n // rows)
     if blocks <= 1:
         few = sparse_rows(matrix.T, np.arange(m) * width, at, width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from factorgraph_ebm.estimators.segments.states import SegmentStates
 from factorgraph_ebm.estimators.tagging.feature_table import FeatureTable
 from factorgraph_ebm.formats.archive import ArchiveReader, ArchiveWriter
 from factorgraph_ebm.formats.text import PathLike
+from factorgraph_ebm.learning.watching import Row
 
 KIND, VERSION = "segment tagger of factorgraph_ebm", 1
 
@@ -46,7 +47,9 @@ class Fitted(NamedTuple):
         return SegmentDeclaration(self.states, self.table.width, width, self.boundaries)
 
 
-def write_segment_tagger(path: PathLike, params: Mapping[str, Any], fitted: Fitted) -> None:
+def write_segment_tagger(
+    path: PathLike, params: Mapping[str, Any], fitted: Fitted, objective: float, history: Sequence[Row]
+) -> None:
     """Write a tagger: every bit of its weights comes back.
 
     Raises
@@ -68,7 +71,8 @@ def write_segment_tagger(path: PathLike, params: Mapping[str, Any], fitted: Fitt
         "kind": KIND, "version": VERSION, "params": told, "labels": fitted.labels,
         "lengths": fitted.states.lengths.tolist(), "table": fitted.table.state(),
         "of_segments": None if fitted.of_segments is None else fitted.of_segments.state(),
-        "boundaries": fitted.boundaries, "weights": weights,
+        "boundaries": fitted.boundaries, "weights": weights, "objective": float(objective).hex(),
+        "history": [{name: float(value).hex() for name, value in row.items()} for row in history],
     })  # fmt: skip
 
 
@@ -76,8 +80,8 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def read_segment_tagger(path: PathLike) -> tuple[dict[str, Any], Fitted]:
-    """The arguments of the constructor that were saved, and what was learned.
+def read_segment_tagger(path: PathLike) -> tuple[dict[str, Any], Fitted, float, list[Row]]:
+    """The arguments of the constructor that were saved, what was learned, the objective and the history.
 
     Raises
     ------
@@ -110,8 +114,10 @@ def read_segment_tagger(path: PathLike) -> tuple[dict[str, Any], Fitted]:
             value[cells] = np.array(archive.array(told["values"]), np.float64)
             mask[cells] = True
             values[name], seen[name] = value.reshape(parameter.shape), mask.reshape(parameter.shape)
+        objective = float.fromhex(header["objective"])
+        history = [{str(name): float.fromhex(value) for name, value in row.items()} for row in header["history"]]
     except FormatError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, FactorGraphError) as error:
         raise FormatError(f"{path}: the segment tagger is broken: {error!r}.") from None
-    return params, fitted._replace(values=values, seen=seen)
+    return params, fitted._replace(values=values, seen=seen), objective, history

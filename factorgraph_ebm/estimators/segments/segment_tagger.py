@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64
 from factorgraph_ebm.errors import EvidenceError, MethodError
-from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError
+from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError, check_threads, check_updates
 from factorgraph_ebm.estimators.segments.features import (
     SegmentFeatures,
     every_segment,
@@ -186,9 +186,7 @@ class SegmentTagger(Estimator):
         numbers = states.encode(right.start, right.stop, right.label)
         learned = learn(fitted.declaration(), sequences, numbers, seen, choices, told)
         self._keep(fitted._replace(values=learned.values, seen=seen))
-        self.objective_ = learned.objective
-        self.history_ = learned.history
-        self.n_iter_ = len(learned.history)
+        self.objective_, self.history_, self.n_iter_ = learned.objective, learned.history, len(learned.history)
         return self
 
     def _choices(self) -> Choices:
@@ -200,6 +198,8 @@ class SegmentTagger(Estimator):
             known_scheme(self.scheme)
             if self.outside not in (OUTSIDE, None):
                 raise MethodError(f'with scheme= tokens outside of segments are "O", and outside= is {self.outside!r}.')
+        check_threads(self.threads)
+        check_updates(self.max_iterations)
         optimizer = None if self.optimizer is None else as_optimizer(self.optimizer)
         return Choices(
             read_loss(self.loss), optimizer, float(self.c1), float(self.c2), self.max_iterations,
@@ -226,8 +226,7 @@ class SegmentTagger(Estimator):
 
         Features that training never saw count nothing.
         """
-        asked = self._ask(X)
-        best = asked.best()
+        best = (asked := self._ask(X)).best()
         return [self._segments(best[low:high]) for low, high in _bounds(asked)]
 
     def predict_tags(self, X: Sequence[Any], scheme: str | None = None) -> list[list[Any]]:  # noqa: N803
@@ -272,6 +271,9 @@ class SegmentTagger(Estimator):
         """
         if len(X) != len(segments):
             raise EvidenceError(f"X has {len(X)} sequences and segments {len(segments)}: there must be one for each.")
+        for i, each in enumerate(segments):
+            if not all(isinstance(segment, (tuple, list)) and len(segment) == 3 for segment in each):
+                raise EvidenceError(f"segments[{i}]: a segment is (start, stop, label), not as in {each!r}.")
         told = self.predict_marginals(X, 0.0)
         return [
             np.array([of.get((int(s), int(t), k), 0.0) for s, t, k in each], np.float64)
@@ -366,11 +368,16 @@ class SegmentTagger(Estimator):
     # Files.
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write what was learned and the choices that are words and numbers, without pickle.
+        """Write what was learned and its choices, without pickle; of a loss and an optimiser the names.
 
         `segment_features` is code, and is not saved: pass it to `load`.
         """
-        write_segment_tagger(path, self.get_params(), self._known())
+        fitted, params = self._known(), self.get_params(deep=False)
+        if not isinstance(self.loss, str):
+            params["loss"] = read_loss(self.loss).name
+        if self.optimizer is not None and not isinstance(self.optimizer, str):
+            params["optimizer"] = as_optimizer(self.optimizer).name
+        write_segment_tagger(path, params, fitted, self.objective_, self.history_)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], segment_features: SegmentFeatures | None = None) -> Self:
@@ -380,9 +387,10 @@ class SegmentTagger(Estimator):
         ------
         FormatError : not such a file, or a broken one.
         """
-        params, fitted = read_segment_tagger(path)
+        params, fitted, objective, history = read_segment_tagger(path)
         tagger = cls(**params, segment_features=segment_features)
         tagger._keep(fitted)
+        tagger.objective_, tagger.history_, tagger.n_iter_ = objective, history, len(history)
         return tagger
 
 

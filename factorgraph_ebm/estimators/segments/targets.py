@@ -14,7 +14,7 @@ import numpy as np
 
 from factorgraph_ebm.arrays import I64
 from factorgraph_ebm.errors import EvidenceError, MethodError
-from factorgraph_ebm.estimators.tagging.labels import length_of, plain, read_tags, unknown
+from factorgraph_ebm.estimators.tagging.labels import count_alike, length_of, plain, read_tags, unknown
 from factorgraph_ebm.estimators.tagging.spans import OUTSIDE, known_scheme, spans
 
 Segment: TypeAlias = "tuple[int, int, Any]"
@@ -57,9 +57,8 @@ def read_segments(
     if scheme is not None:
         tags = read_tags(sequences, targets, what)
         listed: Sequence[Any] = [_spans_of(each, scheme, f"{what}[{i}]") for i, each in enumerate(tags)]
-    elif len(sequences) != len(targets):
-        raise EvidenceError(f"X has {len(sequences)} sequences and {what} {len(targets)}: there must be one for each.")
     else:
+        count_alike(sequences, targets, what)
         listed = targets
     return [_cover(each, length_of(x), outside, f"{what}[{i}]") for i, (x, each) in enumerate(zip(sequences, listed))]
 

@@ -95,6 +95,11 @@ class FeatureTable:
         return len(self._columns) if self._width is None else self._width
 
     @property
+    def of_arrays(self) -> bool:
+        """Whether it was learned from arrays, whose columns have no names."""
+        return self._width is not None
+
+    @property
     def names(self) -> list[str]:
         """The name of each column: of arrays x0, x1, ...; of hashed names #0, #1, ..."""
         if self._width is not None or self.hashing is not None:

@@ -96,6 +96,11 @@ def _kept(archive: ArchiveReader, header: Mapping[str, Any]) -> Kept:
     return Kept(parameters, classes, table, pair_columns, declaration, seen, values, objective, history)
 
 
+def as_plain(value: Any) -> Any:
+    """A number of numpy as one of Python; all else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def plain(value: Any) -> bool:
     """Whether JSON holds a value as it is."""
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.errors import EvidenceError
-from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError
+from factorgraph_ebm.estimators.conventions import Estimator, NotFittedError, check_threads
 from factorgraph_ebm.estimators.tagging.answers import Asked
 from factorgraph_ebm.estimators.tagging.declaration import Declaration, Sequences
 from factorgraph_ebm.estimators.tagging.explanation import Explanation, explain
@@ -79,7 +80,10 @@ class FittedTagger(Estimator):
     def predict_n_best(
         self, X: Any, n: int, *, allowed: Limits = None, forced: Limits = None  # noqa: N803
     ) -> list[list[tuple[list[Any], float]]]:
-        """The n best taggings of each sequence with their probabilities, best first; fewer where there are fewer."""
+        """The n best taggings of each sequence with their probabilities, best first; fewer where there are fewer.
+
+        A sequence all of whose taggings are forbidden has none.
+        """
         asked = self._ask(X, allowed, forced)
         free = asked.free_energies()
         return [
@@ -109,6 +113,8 @@ class FittedTagger(Estimator):
             each token; without a scheme also one tag that all of them have
         """
         n = length_of(sequence)
+        if not all(isinstance(each, Integral) for each in (start, stop)):
+            raise EvidenceError(f"a span is between two ints, not {start!r} and {stop!r}.")
         if not 0 <= start < stop <= n:
             raise EvidenceError(f"a span of tokens {start} to {stop} does not lie in a sequence of {n}.")
         whole = self._ask([sequence], None, None)
@@ -162,7 +168,7 @@ class FittedTagger(Estimator):
         asked = self._ask([sequence], None, None if tags is None else [tags])
         if tags is not None and any(tag is None for tag in tags):
             raise EvidenceError("an explanation is of a tag for each token; leave tags= out for the best ones.")
-        states = asked.best() if tags is None else number_tags([list(tags)], self.classes_)
+        states = asked.best()  # where tags are given: those, or an error if they are forbidden
         return explain(
             self._declaration, self._values, asked.sequences, states, self.classes_, self._feature_names()
         )
@@ -175,6 +181,7 @@ class FittedTagger(Estimator):
         return number_tags(tags, self.classes_), self._ask(X, None, None)
 
     def _ask(self, X: Any, allowed: Limits, forced: Limits) -> Asked:  # noqa: N803
+        check_threads(self.threads)
         start, x = self.tokens(X)
         lengths = [range(n) for n in np.diff(start).tolist()]
         limits = both(read_allowed(lengths, allowed, self.classes_), read_forced(lengths, forced, self.classes_))

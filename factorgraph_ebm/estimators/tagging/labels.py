@@ -16,11 +16,15 @@ UNKNOWN = -1
 STRANGE = -2
 "number of a tag that the tagger does not have"
 
+NO_TAG = "a tag is a word or a number, and None where it is not known."
+
 
 def length_of(sequence: Any) -> int:
     """Tokens of a sequence of features: a list, or a matrix."""
     shape = getattr(sequence, "shape", None)
-    return int(shape[0]) if shape is not None else len(sequence)
+    if shape is None and not hasattr(sequence, "__len__"):
+        raise EvidenceError(f"a sequence is a list of tokens or a matrix, not {type(sequence).__name__}.")
+    return int(shape[0]) if shape else len(sequence)
 
 
 def plain(sequence: Any) -> list[Any]:
@@ -35,8 +39,7 @@ def plain(sequence: Any) -> list[Any]:
 
 def read_tags(sequences: Sequence[Any], tags: Sequence[Any], what: str = "y") -> list[list[Any]]:
     """The tags of sequences as lists. Raises EvidenceError unless there is one for each token."""
-    if len(sequences) != len(tags):
-        raise EvidenceError(f"X has {len(sequences)} sequences and {what} {len(tags)}: there must be one for each.")
+    count_alike(sequences, tags, what)
     found = [plain(each) for each in tags]
     for i, (sequence, right) in enumerate(zip(sequences, found)):
         if length_of(sequence) != len(right):
@@ -47,14 +50,25 @@ def read_tags(sequences: Sequence[Any], tags: Sequence[Any], what: str = "y") ->
     return found
 
 
+def count_alike(sequences: Any, others: Any, what: str) -> None:
+    """Raise EvidenceError unless these are lists with one entry for each sequence."""
+    for each, name in ((sequences, "X"), (others, what)):
+        if not hasattr(each, "__len__"):
+            raise EvidenceError(f"{name} is a list with an entry for each sequence, not {type(each).__name__}.")
+    if len(sequences) != len(others):
+        raise EvidenceError(f"X has {len(sequences)} sequences and {what} {len(others)}: there must be one for each.")
+
+
 def classes_of(tags: Iterable[Iterable[Any]]) -> list[Any]:
     """All tags in ascending order, those of one kind together. Raises EvidenceError for what cannot be one."""
     try:
         different = set(chain.from_iterable(tags))
     except TypeError:
-        raise EvidenceError("a tag is a word or a number, and None where it is not known.") from None
+        raise EvidenceError(NO_TAG) from None
     different.discard(None)
-    return sorted(different, key=lambda tag: (type(tag).__name__, tag))
+    # Numbers and words of numpy are said as those of Python, which files hold.
+    named = {tag.item() if isinstance(tag, np.generic) else tag for tag in different}
+    return sorted(named, key=lambda tag: (type(tag).__name__, tag))
 
 
 def number_tags(tags: Sequence[Sequence[Any]], classes: Sequence[Any]) -> I64:
@@ -62,7 +76,10 @@ def number_tags(tags: Sequence[Sequence[Any]], classes: Sequence[Any]) -> I64:
     number: dict[Any, int] = {tag: i for i, tag in enumerate(classes)}
     number[None] = UNKNOWN
     flat = list(chain.from_iterable(tags))
-    return np.fromiter((number.get(tag, STRANGE) for tag in flat), np.int64, len(flat))
+    try:
+        return np.fromiter((number.get(tag, STRANGE) for tag in flat), np.int64, len(flat))
+    except TypeError:
+        raise EvidenceError(NO_TAG) from None
 
 
 def refuse_strange(tags: Sequence[Sequence[Any]], numbers: I64, classes: Sequence[Any], what: str) -> None:
@@ -99,11 +116,12 @@ def read_allowed(
     number: dict[Hashable, int] = {tag: i for i, tag in enumerate(classes)}
     mask = np.ones((sum(length_of(each) for each in sequences), len(classes)), np.bool_)
     at = 0
-    if len(allowed) != len(sequences):
-        raise EvidenceError(f"X has {len(sequences)} sequences and {what} {len(allowed)}: there must be one for each.")
+    count_alike(sequences, allowed, what)
     for i, (sequence, sets) in enumerate(zip(sequences, allowed)):
         n = length_of(sequence)
         if sets is not None:
+            if isinstance(sets, str) or not isinstance(sets, Collection):
+                raise EvidenceError(f"{what}[{i}] is None or a list with an entry for each token, not {sets!r}.")
             if len(sets) != n:
                 raise EvidenceError(f"sequence {i} has {n} tokens and {what}[{i}] {len(sets)} entries.")
             for t, tags in enumerate(sets):
@@ -118,7 +136,7 @@ def _row(tags: Any, number: dict[Hashable, int], classes: Sequence[Any], where: 
         raise EvidenceError(f"{where} is None or a collection of tags, not {tags!r}. Write [{tags!r}].")
     row = np.zeros(len(classes), np.bool_)
     for tag in tags:
-        if tag not in number:
+        if not isinstance(tag, Hashable) or tag not in number:
             raise EvidenceError(f"{where}: {unknown(tag, classes)}")
         row[number[tag]] = True
     if not row.any():

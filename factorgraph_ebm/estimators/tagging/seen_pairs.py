@@ -18,7 +18,7 @@ AT_ONCE = 1 << 13
 
 
 class Wanted(NamedTuple):
-    """CRFsuite's options of the same names."""
+    """CRFsuite's options of the same names; a minimum of -inf is none."""
 
     all_possible_states: bool = False
     all_possible_transitions: bool = False
@@ -74,7 +74,7 @@ def _triples(sequences: Sequences, tags: I64, k: int, wanted: Wanted) -> Bool:
 def _state(x: Any, tags: I64, rows: I64, of_row: Bool, k: int, wanted: Wanted) -> Bool:
     n_features = x.shape[1]
     possible = np.zeros(n_features * k, np.bool_)
-    signed = wanted.min_freq > 0.0 or bool(len(x.data) and x.data.min() < 0.0)
+    signed = wanted.min_freq > 0.0 or (wanted.min_freq == 0.0 and bool(len(x.data) and x.data.min() < 0.0))
     total: F64 = np.zeros(n_features * k if signed else 0)
     for first in range(0, x.shape[0], AT_ONCE):
         last = min(first + AT_ONCE, x.shape[0])

@@ -10,7 +10,7 @@ is the objective, so that a model of `sklearn_crfsuite.CRF` has the same optimum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.errors import EvidenceError, MethodError
+from factorgraph_ebm.estimators.conventions import check_threads, check_updates
 from factorgraph_ebm.estimators.tagging.declaration import Declaration, Declared, Rules, Sequences
 from factorgraph_ebm.estimators.tagging.feature_table import FeatureTable
-from factorgraph_ebm.estimators.tagging.file import Kept, plain, read_tagger, write_tagger
+from factorgraph_ebm.estimators.tagging.file import Kept, as_plain, plain, read_tagger, write_tagger
 from factorgraph_ebm.estimators.tagging.fitted_tagger import FittedTagger, Limits, split
 from factorgraph_ebm.estimators.tagging.labels import (
     classes_of,
@@ -52,6 +53,7 @@ class _Training(NamedTuple):
     tags: I64
     seen: dict[str, Bool]
     weights: F64 | None
+    choices: Choices
 
 
 class SequenceTagger(FittedTagger):
@@ -68,7 +70,8 @@ class SequenceTagger(FittedTagger):
     order : tags before that a tag depends on: 1 or 2
     scheme : "BIO", "BIOES", "BILOU", ...: what the scheme forbids has energy +inf; None: nothing is forbidden
     all_possible_states, all_possible_transitions : also learn weights of pairs that training data do not show
-    min_freq : leave out pairs whose features sum to less
+    min_freq : leave out pairs whose features sum to less; 0 leaves out those below 0, as CRFsuite does, but none of
+        sequences that are arrays
     boundaries : first and last tags have weights of their own; CRFsuite has none such
     pair_features : beginnings of names of features that are of a tag and the one before it, and not of a tag alone
     hashing : features go to 2^hashing columns by their hash, and names are forgotten; None: each has its own
@@ -211,6 +214,9 @@ class SequenceTagger(FittedTagger):
         training = self._read(X, y, allowed, sample_weight, table, anew=first, classes=classes)
         told = Told(weights=training.weights, updates=1)
         if not first:
+            old = training.pair_columns[training.pair_columns < self._table.width]
+            if not np.array_equal(old, self._pair):
+                raise MethodError("pair_features= is other than in the training before. Set it back, or call fit.")
             masks = grown(self._seen, training.declaration, False)
             training.seen.update({name: mask | masks[name] for name, mask in training.seen.items()})
             told = told._replace(on_from=grown(self._values, training.declaration, 0.0), earlier=self.history_)
@@ -222,6 +228,7 @@ class SequenceTagger(FittedTagger):
         *, anew: bool, classes: Sequence[Any] | None = None,
     ) -> _Training:  # fmt: skip
         """What there is to learn from; the table learns the features."""
+        choices = self._choices()
         tags = read_tags(X, y)
         weights = None if sample_weight is None else read_weights(sample_weight, len(X))
         if weights is not None and not weights.all():
@@ -243,23 +250,29 @@ class SequenceTagger(FittedTagger):
             raise EvidenceError("X has no token: there is nothing to learn from.")
         if not known:
             raise EvidenceError("y has no tag but None: there is nothing to learn from.")
-        wanted = Wanted(self.all_possible_states, self.all_possible_transitions, self.min_freq)
+        # CRFsuite, which has no arrays, leaves out what sums to less than 0: standardised numbers would lose half.
+        least = -np.inf if table.of_arrays and not self.min_freq else self.min_freq
+        wanted = Wanted(self.all_possible_states, self.all_possible_transitions, least)
         seen = seen_of(declaration, sequences, numbers, wanted)
-        return _Training(known, pair_columns, declaration, sequences, numbers, seen, weights)
+        return _Training(known, pair_columns, declaration, sequences, numbers, seen, weights, choices)
 
     def _read_validation(
         self, validation: tuple[Sequence[Any], Sequence[Any]], training: _Training, table: FeatureTable
     ) -> tuple[Sequences, I64]:
+        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+            raise EvidenceError("validation= is a pair: write validation=(X, y).")
         other, right = validation
         tags = read_tags(other, right, "y of validation")
         numbers = number_tags(tags, training.classes)
         refuse_strange(tags, numbers, training.classes, "y of validation")
+        if not len(numbers):
+            raise EvidenceError("validation= has no token: there is nothing to compare on. Leave it out.")
         return split(*table.transform(self._dicts(other)), training.pair_columns, None), numbers
 
     def _learn(self, training: _Training, table: FeatureTable, told: Told) -> None:
         """Train, and keep what was learned; after an error all is as it was before."""
         declared: Declared = training.declaration
-        tags, choices = training.tags, self._choices()
+        tags, choices = training.tags, training.choices
         if training.declaration.order == 2:
             declared = second = SecondOrder(training.declaration, training.seen["second"])
             tags = second.encode(tags, training.sequences.start)
@@ -277,7 +290,10 @@ class SequenceTagger(FittedTagger):
     def save(self, path: PathLike) -> None:
         """Write the tagger: what it learned, and its choices; of a loss and an optimiser the names."""
         self._refuse_unfitted()
-        parameters = {name: value for name, value in self.get_params(deep=False).items() if plain(value)}
+        words = {name: as_plain(value) for name, value in self.get_params(deep=False).items()}
+        parameters = {name: value for name, value in words.items() if plain(value)}
+        if self.optimizer is not None and not isinstance(self.optimizer, str):
+            parameters["optimizer"] = as_optimizer(self.optimizer).name
         if not isinstance(self.loss, str):
             parameters["loss"] = read_loss(self.loss).name
         kept = Kept(
@@ -328,6 +344,13 @@ class SequenceTagger(FittedTagger):
             value = getattr(self, name)
             if not (isinstance(value, (int, float, np.number)) and 0.0 <= value < np.inf):
                 raise MethodError(f"{name}= is a number from 0, not {value!r}.")
+        named = self.pair_features
+        if named is not None and not (isinstance(named, Iterable) and all(isinstance(each, str) for each in named)):
+            raise MethodError(f"pair_features= is a beginning of names, a list of these, or None, not {named!r}.")
+        if self.template is not None and not isinstance(self.template, str):
+            raise MethodError(f"template= is the text of a template, or a word, not {self.template!r}.")
+        check_threads(self.threads)
+        check_updates(self.max_iterations)
         optimizer = None if self.optimizer is None else as_optimizer(self.optimizer)
         return Choices(
             read_loss(self.loss), optimizer, float(self.c1), float(self.c2), self.max_iterations,
@@ -357,15 +380,17 @@ class SequenceTagger(FittedTagger):
 
 
 def grown(arrays: Mapping[str, Any], declaration: Declaration, fill: float) -> dict[str, Any]:
-    """Arrays of parameters by name, with rows for the features that have come since."""
+    """Arrays of parameters by name, with rows for the features, and whole parameters, that have come since."""
     found = {}
     for name, parameter in declaration.parameters().items():
-        larger = np.full(parameter.shape, fill, arrays[name].dtype)
-        larger[: len(arrays[name])] = arrays[name]
+        larger = np.full(parameter.shape, fill)
+        if name in arrays:
+            larger[: len(arrays[name])] = arrays[name]
         found[name] = larger
     return found
 
 
 def _named(allowed: Limits) -> list[Any]:
     """All tags of a dictionary of tags, as sequences of tags."""
-    return [tags for sets in allowed or () if sets is not None for tags in sets if tags is not None]
+    plain_sets = (sets for sets in allowed or () if isinstance(sets, (list, tuple)))  # all else is refused later
+    return [tags for sets in plain_sets for tags in sets if isinstance(tags, Collection)]

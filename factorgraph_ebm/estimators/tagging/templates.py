@@ -14,7 +14,7 @@ B and all others with U. Source: T. Kudo, "CRF++: yet another CRF toolkit" (its 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, compress, islice
 from typing import Any, NamedTuple
 
@@ -210,6 +210,11 @@ def _names(line: Line, cells: list[list[str]], count: int) -> Iterable[str]:
 
 
 def _rows(sentence: Sequence[Row] | Sequence[str]) -> list[Row]:
+    if isinstance(sentence, str):
+        raise EvidenceError(
+            f"{sentence!r} is a string, and not a sentence, that is a list of words or of rows. Split it, or put one "
+            "sentence by itself into a list: [sentence]."
+        )
     return [(row,) if isinstance(row, str) else row for row in sentence]
 
 
@@ -222,6 +227,9 @@ def _column(sentences: list[list[Row]], column: int, reach: int) -> list[str]:
 
 def _check(sentences: list[list[Row]], width: int) -> None:
     for each, rows in enumerate(sentences):
+        for place, row in enumerate(rows):
+            if not hasattr(row, "__len__") or isinstance(row, Mapping):
+                raise EvidenceError(f"sentence {each}, row {place} is {row!r}, and not a word or a row of columns.")
         if rows and min(map(len, rows)) < width:
             place = next(place for place, row in enumerate(rows) if len(row) < width)
             raise EvidenceError(

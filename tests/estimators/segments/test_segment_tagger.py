@@ -270,3 +270,17 @@ def test_it_keeps_the_conventions_of_scikit_learn():
     X, y = draw(30, 0)
     search = selection.GridSearchCV(fg.SegmentTagger(max_iterations=10), {"c2": [0.1, 10.0]}, cv=2).fit(X, y)
     assert search.best_score_ > 0.5 and search.best_params_["c2"] in (0.1, 10.0)
+
+
+def test_a_file_keeps_the_objective_and_the_names_of_choices(tmp_path):
+    x, y = [[{"w": "a"}, {"w": "b"}], [{"w": "b"}]], [[(0, 2, "P")], []]
+    choices = {"loss": fg.losses.hinge(margin="hamming"), "optimizer": fg.optimizers.sgd(0.1), "max_iterations": 2}
+    found = fg.SegmentTagger(**choices).fit(x, y)
+    found.save(tmp_path / "segments.npz")
+    again = fg.SegmentTagger.load(tmp_path / "segments.npz")
+    assert (again.objective_, again.history_, again.n_iter_) == (found.objective_, found.history_, 2)
+    assert (again.loss, again.optimizer) == ("hinge", "sgd")
+    with pytest.raises(fg.EvidenceError, match=r"segments\[0\]"):
+        again.segment_probability(x, [[(0, 2)], []])
+    with pytest.raises(fg.MethodError, match="threads="):
+        fg.SegmentTagger(threads=0).fit(x, y)
