@@ -198,3 +198,21 @@ def test_what_rests_at_a_kink_has_no_part_in_the_scale():
     alone, beside = states
     assert beside.w[1] == 0.0 and beside.w[0] == alone.w[0]
     assert beside.scale[0] == alone.scale[0]
+
+
+def test_regularizers_and_oracles_of_ones_own_may_hold_any_numbers():
+    """Ints, and every other element of an array."""
+    target = np.array([[1.0, 2.0], [3.0, 4.0]])
+    oracle = from_slopes(
+        lambda w, samples: (((w - target[samples]) ** 2).sum(axis=1), 2.0 * (w - target[samples])), [0.0, 0.0],
+        n_samples=2,
+    )  # fmt: skip
+    apart = oracle._replace(
+        evaluate=lambda w, samples: oracle.evaluate(w, samples)._replace(
+            gradient=np.repeat(oracle.evaluate(w, samples).gradient, 2)[::2]
+        )
+    )
+    for each in (oracle, apart):
+        own = Regularizer(lambda w: float(w @ w), lambda w: 2.0 * w, None, l2=np.array([1, 1]))
+        found = objective(each, own, np.array([1.0, 1.0]))
+        assert found.value == 9.0 and found.gradient.tolist() == [0.0, -2.0]
