@@ -61,6 +61,11 @@ def _send(run, number, weight, constants, to_factor, m, kf, out, o, kt, low, n, 
             out[o + f * kt + j] += w * to_factor[m + f * kf + i]
 
 
+def room_for_sparse(k0: int, k1: int) -> int:
+    """Elements of working space that `add_sparse_products` needs for lists of k0 by k1 states."""
+    return max(k0, k1) + 4
+
+
 @kernel(NOTHING, AT_I8, AT_F8, AT_F8, AT_F8, AT_F8, AT_U4, AT_U4, AT_F8, AT_F8, AT_F8, SIZE, SIZE)
 def add_sparse_products(  # type: ignore[no-untyped-def]
     run, weight, constants, to_variable, to_factor, scope, variable_sample, share, sums, scratch, low, high

@@ -15,7 +15,7 @@ from factorgraph_ebm.compiler.layout import Layout, joined
 from factorgraph_ebm.compiler.schedules import Operators, sequential
 from factorgraph_ebm.engine.forest import decode_forests, solve_forests
 from factorgraph_ebm.factors.pair_products import add_pair_products, room_for
-from factorgraph_ebm.factors.sparse_weights import add_sparse_products
+from factorgraph_ebm.factors.sparse_weights import add_sparse_products, room_for_sparse
 from factorgraph_ebm.inference.passing import Passing, Workspace, columns, paced
 from factorgraph_ebm.inference.remembering import once_for
 from factorgraph_ebm.inference.tables import run_of
@@ -196,7 +196,8 @@ class Forests:
         if self._sum_start is None:
             return 0
         runs = (run_of(self.passing.compiled, r) for r in range(len(self.passing.layout.kinds)))
-        return max((room_for(run.states[0], run.states[1]) for run in runs if run.arity == 2), default=0)
+        needs = room_for if self._summed == "Table" else room_for_sparse
+        return max((needs(run.states[0], run.states[1]) for run in runs if run.arity == 2), default=0)
 
 
 class _Plan(NamedTuple):

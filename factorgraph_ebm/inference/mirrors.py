@@ -61,9 +61,9 @@ def _find_part(size: int, layout: Layout) -> tuple[int, int, I64, U64]:
             continue
         low, high = min(low, first), max(high, last + extent)
     low = min(low, high)
+    field = field.copy()  # what is remembered of a graph must not hold the array by which it is
     if low < size // 8:  # not worth moving
         return 0, high, field, compiled.factor_number
-    field = field.copy()
     shared = field[start[:-1] + a.RUN_SHARED]
     field[start[:-1] + a.RUN_SHARED] = np.where(shared >= 0, shared - low, shared)
     number = compiled.factor_number

@@ -17,7 +17,7 @@ from factorgraph_ebm.graph.sparse_rows import SparseRows, sparse_rows
 from factorgraph_ebm.inference.passing import processors
 from factorgraph_ebm.inference.threads import share_out
 from factorgraph_ebm.learning.column_sums import ColumnSums, column_sums
-from factorgraph_ebm.learning.layout import Gradient, Room
+from factorgraph_ebm.learning.layout import Gradient
 from factorgraph_ebm.learning.layout import Values as ParameterValues
 
 SHARE = 1 << 15
@@ -41,17 +41,25 @@ class Direct:
             matrix, self._at = matrix[order].tocsr(), at[order]
         self._width = weights.size // max(1, int(matrix.shape[1]))
         self._used: I64 | None = None
-        "flat numbers of the entries of the parameter that are read; None: all"
+        "flat numbers, distinct, of the entries of the parameter that are read; None: all"
         if 2 * matrix.nnz < matrix.shape[1]:
             columns, number = np.unique(matrix.indices, return_inverse=True)
-            cells = weights.cells.reshape(-1, self._width)[columns]
-            self._used = cells.reshape(-1).astype(np.int64)
-            matrix = type(matrix)((matrix.data, number, matrix.indptr), shape=(len(at), len(columns)))
+            cells = weights.cells.reshape(-1, self._width)[columns].reshape(-1).astype(np.int64)
+            if weights.is_declared or len(np.unique(cells)) == len(cells):  # not where rows are tied to each other
+                self._used = cells
+                matrix = type(matrix)((matrix.data, number, matrix.indptr), shape=(len(at), len(columns)))
         self.matrix = matrix
         self._places = np.arange(matrix.shape[1]) * self._width
-        # Room for whole parameters of which only some entries are free. Who uses it takes it out.
-        self._rooms: list[Room] = []
-        self._slopes: list[F64] = []
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether all of the parameter is read, as it is declared."""
+        return self._used is None and self.weights.is_declared
+
+    @property
+    def nbytes(self) -> int:
+        """About what it takes: the matrix, and its rows and columns as they are multiplied."""
+        return 40 * int(self.matrix.nnz)
 
     @functools.cached_property
     def _rows(self) -> SparseRows:
@@ -67,20 +75,20 @@ class Direct:
 
     def bind(self, values: Values, unary: F64, threads: int | None) -> None:
         """Add the product to the unary energies."""
-        name, room = self.weights.name, None
-        whole = self._used is None and self.weights.is_declared
-        if whole and isinstance(values, ParameterValues) and values.is_scattered(name):
-            room = values.fill(name, self._rooms.pop() if self._rooms else None)
-            weights = room.array
+        name = self.weights.name
+        if self._is_whole and isinstance(values, ParameterValues) and values.is_scattered(name):
+            weights = values.fill(name)
+            self._add(weights, unary, threads)
+            values.free(name, weights)
         elif self._used is None:
-            weights = self.weights.evaluate(values).reshape(-1)
+            self._add(self.weights.evaluate(values).reshape(-1), unary, threads)
         elif isinstance(values, ParameterValues):
-            weights = values.pick(name, self._used)
+            self._add(values.pick(name, self._used), unary, threads)
         else:
-            weights = values[name].reshape(-1)[self._used]
+            self._add(values[name].reshape(-1)[self._used], unary, threads)
+
+    def _add(self, weights: F64, unary: F64, threads: int | None) -> None:
         _in_shares(self._row_shares, lambda low, high: self._rows.add(weights, unary, low, high), threads)
-        if room is not None:
-            self._rooms.append(room)
 
     def pull(self, values: Values, unary: F64, into: Mapping[str, F64], threads: int | None) -> None:
         """Add the gradient with respect to the weights, from that with respect to the unary energies."""
@@ -105,15 +113,10 @@ class Direct:
         name = self.weights.name
         if name not in into:
             return
-        whole = self._used is None and self.weights.is_declared
-        if whole and isinstance(into, Gradient) and into.is_scattered(name):
-            slopes = self._slopes.pop() if self._slopes else np.empty(len(self._places) * self._width)
-            slopes[:] = 0.0
-            add(slopes)
-            into.add_all(name, slopes)
-            self._slopes.append(slopes)
+        if self._is_whole and isinstance(into, Gradient) and into.is_scattered(name):
+            into.add_all(name, add)
             return
-        whole = whole and into[name].flags.c_contiguous
+        whole = self._is_whole and into[name].flags.c_contiguous
         out = into[name].reshape(-1) if whole else np.zeros(len(self._places) * self._width)
         add(out)
         if self._used is not None and isinstance(into, Gradient):

@@ -48,8 +48,10 @@ class Kept:
         found = self._batches.get(key)
         if found is None:
             found = Batch(self._data, samples)
-            self._bytes += 20_000 + 8 * (4 * found.compiled.unary_size + 2 * found.compiled.store_size)
-            if self._bytes <= KEPT:
+            size = 20_000 + 8 * (4 * found.compiled.unary_size + 2 * found.compiled.store_size)
+            size += sum(direct.nbytes for direct in found.sources.direct)
+            if self._bytes + size <= KEPT:
+                self._bytes += size
                 self._batches[key] = found
         return found
 

@@ -10,7 +10,7 @@ quarter as long).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -64,14 +64,19 @@ class Values(Mapping[str, F64]):
         """Whether a parameter is partly frozen, so that an array of its values must be made."""
         return name in self._layout.cells and name not in self._made
 
-    def fill(self, name: str, room: Room | None) -> Room:
-        """The values of a parameter that is partly frozen, in room that was made for it earlier, or new."""
+    def fill(self, name: str) -> F64:
+        """The values of a parameter that is partly frozen, flat, to be given to `free` afterwards."""
         layout = self._layout
-        if room is None or room.layout is not layout:
-            return Room(layout, self._make(name).reshape(-1))
-        cells, at = layout.cells[name], layout.offset[name]
-        room.array[cells] = self._w[at : at + len(cells)]  # what is frozen is there already
+        rooms = layout.rooms.values[name]
+        if not rooms:
+            return self._make(name).reshape(-1)
+        room, cells, at = rooms.pop(), layout.cells[name], layout.offset[name]
+        room[cells] = self._w[at : at + len(cells)]  # what is frozen is there already
         return room
+
+    def free(self, name: str, filled: F64) -> None:
+        """Take back what `fill` gave."""
+        self._layout.rooms.values[name].append(filled)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._layout.parameters)
@@ -80,11 +85,16 @@ class Values(Mapping[str, F64]):
         return len(self._layout.parameters)
 
 
-class Room(NamedTuple):
-    """An array of all entries of a parameter, for one layout: making it anew takes longer than filling it."""
+class Rooms(NamedTuple):
+    """Arrays of all entries of parameters that are partly frozen: making one anew takes longer than filling it.
 
-    layout: Layout
-    array: F64
+    Whoever uses one takes it out. They are the layout's, as large as all of its weights, not of each minibatch.
+    """
+
+    values: Mapping[str, list[F64]]
+    "(size,) by name, where what is frozen has its value"
+    slopes: Mapping[str, list[F64]]
+    "(size,) by name, of any content"
 
 
 class Gradient(Mapping[str, F64]):
@@ -112,10 +122,15 @@ class Gradient(Mapping[str, F64]):
         else:
             self._vector[self._layout.offset[name] + cells] += slopes
 
-    def add_all(self, name: str, slopes: F64) -> None:
-        """Add to all entries that are free, from slopes of all, flat."""
-        at, cells = self._layout.offset[name], self._layout.cells[name]
+    def add_all(self, name: str, add: Callable[[F64], None]) -> None:
+        """Add to all entries that are free what `add` adds to slopes of all, flat, of a parameter partly frozen."""
+        layout, rooms = self._layout, self._layout.rooms.slopes[name]
+        slopes = rooms.pop() if rooms else np.empty(layout.parameters[name].declared.size)
+        slopes[:] = 0.0
+        add(slopes)
+        at, cells = layout.offset[name], layout.cells[name]
         self._vector[at : at + len(cells)] += slopes[cells]
+        rooms.append(slopes)
 
     def is_scattered(self, name: str) -> bool:
         """Whether a parameter is partly frozen, so that an array of its slopes must be made."""
@@ -166,6 +181,8 @@ class Layout(NamedTuple):
     "flat numbers, ascending, of the free entries of parameters that are partly frozen"
     place: Mapping[str, Ints] = {}
     "of the same, (size,): where each entry is in w, -1 where it is frozen"
+    rooms: Rooms = Rooms({}, {})
+    "of the same"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -253,7 +270,8 @@ def layout_of(graphs: Iterable[FactorGraph], seen: Mapping[str, Bool] | None = N
             start[here] = parameter.initial.reshape(-1)[free]
     np.clip(start, lower, upper, out=start)
     place = {name: _places(cells[name], offset[name], parameters[name].size) for name in cells}
-    return Layout(parameters, offset, size, start, lower, upper, cells, place)
+    rooms = Rooms({name: [] for name in cells}, {name: [] for name in cells})
+    return Layout(parameters, offset, size, start, lower, upper, cells, place, rooms)
 
 
 def _places(cells: I64, offset: int, size: int) -> Ints:

@@ -127,9 +127,10 @@ def objective(oracle: Oracle, regularizer: Regularizer, w: F64) -> Objective:
     count = max(1, oracle.n_samples)
     loss = total_loss(oracle, evaluation.losses) / count
     if regularizer.l2 is not None:
-        strength, gradient = np.ascontiguousarray(regularizer.l2), np.empty(len(w))
+        strength, slope, there = (np.ascontiguousarray(x, np.float64) for x in (regularizer.l2, evaluation.gradient, w))
+        gradient = np.empty(len(w))
         penalty = by_pieces(
-            lambda p: add_squares(evaluation.gradient[p], count, strength[p], w[p], gradient[p]), len(w), oracle.threads
+            lambda p: add_squares(slope[p], count, strength[p], there[p], gradient[p]), len(w), oracle.threads
         )
         return Objective(loss + penalty, gradient, loss)
     gradient = evaluation.gradient / count

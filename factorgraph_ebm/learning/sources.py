@@ -217,7 +217,7 @@ def _direct(each: Source, rows: _UnaryRows) -> tuple[Direct | None, I64]:
     if starts is None or not isinstance(source, Linear) or source.matrix is None or not len(rows.source):
         return None, np.zeros(0, np.int64)
     place = np.minimum(np.searchsorted(rows.source, starts), len(rows.source) - 1)
-    fits = source.reads_rows_of(each.width) and each.least == -np.inf and source.W.size < FURTHEST
+    fits = source.reads_rows_of(each.width) and each.least == -np.inf and 0 < source.W.size < FURTHEST
     fits = fits and len(starts) == source.matrix.shape[0] and int(rows.target.max()) < FURTHEST
     if not fits or (rows.source[place] != starts).any() or (rows.width[place] != each.width).any():
         return None, np.zeros(0, np.int64)

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+from bound import bind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import factorgraph_ebm as fg
 from factorgraph_ebm.inference import forests
+from factorgraph_ebm.inference.forms import Weights
+from factorgraph_ebm.inference.method import Problem
+from factorgraph_ebm.inference.summing import started
 from factorgraph_ebm.learning.asking import Inference
 from factorgraph_ebm.learning.data import read_data
 from factorgraph_ebm.learning.evaluate import evaluate, make_problem
@@ -92,3 +96,12 @@ def test_marginals_are_those_of_tables(n):
     np.testing.assert_allclose(one.log_partition, two.log_partition, rtol=1e-13)
     np.testing.assert_allclose(one["y"], two["y"], rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(one.factor_marginals["pair"], two.factor_marginals["pair"], rtol=1e-11, atol=1e-14)
+
+
+def test_room_does_not_grow_with_the_square_of_the_states():
+    listed, _ = _architectures(40, 0, 0.1)
+    data = read_data(listed, [{"x": np.ones((3, 2))}], [{"y": np.zeros(3, int)}])
+    union, numbers = bind(data.graphs[0], values={"emission": np.zeros((2, 40)), "transition": np.zeros((40, 40))})
+    problem = Problem(union, numbers, 1.0, False, None, np.inf, None)
+    solver = forests.Forests(started(problem, Weights, minimize=False, silent=True), [0])
+    assert solver.has_sums and solver._room_size() == 44

@@ -15,7 +15,7 @@ from factorgraph_ebm.learning.evaluate import evaluate, make_problem
 from factorgraph_ebm.learning.layout import layout_of
 from factorgraph_ebm.learning.optimizers import lbfgs, run
 from factorgraph_ebm.learning.optimizers.products import rescale, scaled_square, unscaled_square
-from factorgraph_ebm.learning.oracle import UNREGULARIZED, objective
+from factorgraph_ebm.learning.oracle import UNREGULARIZED, Regularizer, from_slopes, objective
 from factorgraph_ebm.learning.problem_oracle import make_oracle
 from factorgraph_ebm.learning.regularizers import VectorLayout, bind_regularizer, elastic_net, l2
 from factorgraph_ebm.losses.likelihood import likelihood
@@ -175,3 +175,44 @@ def test_threads_do_not_change_a_bit(monkeypatch):
     found = [run(lbfgs(tolerance=1e-9), oracle._replace(threads=t), regularizer) for t in (1, 2, 3)]
     for each in found[1:]:
         assert np.array_equal(each.w, found[0].w) and each.evaluations == found[0].evaluations
+
+
+def test_what_rests_at_a_kink_has_no_part_in_the_scale():
+    """Beside an entry that l1 holds at 0, the scale of the other one is what it is alone."""
+
+    def evaluate(w, samples):
+        a, b = w[0] - 1.0, w[-1] if len(w) > 1 else 0.0
+        slope = [np.cosh(a) * np.sinh(a) + 30.0 * b, 30.0 * a + 9.0 * b]
+        return np.array([0.5 * np.sinh(a) ** 2 + 30.0 * a * b + 4.5 * b**2]), np.array([slope[: len(w)]])
+
+    states = []
+    for start in ([3.0], [3.0, 0.0]):
+        known, penalty = np.ones(len(start)), np.array([0.5, 1e4])[: len(start)]
+        oracle = from_slopes(evaluate, start, n_samples=1)._replace(curvature=lambda known=known: known.copy())
+        regularizer = Regularizer(lambda w, p=penalty: float(p @ abs(w)), None, lambda w, step: w, l1=penalty)
+        optimizer = lbfgs()
+        state = optimizer.init(oracle, regularizer)
+        for _ in range(3):
+            state = optimizer.update(state, oracle, regularizer)
+        states.append(state)
+    alone, beside = states
+    assert beside.w[1] == 0.0 and beside.w[0] == alone.w[0]
+    assert beside.scale[0] == alone.scale[0]
+
+
+def test_regularizers_and_oracles_of_ones_own_may_hold_any_numbers():
+    """Ints, and every other element of an array."""
+    target = np.array([[1.0, 2.0], [3.0, 4.0]])
+    oracle = from_slopes(
+        lambda w, samples: (((w - target[samples]) ** 2).sum(axis=1), 2.0 * (w - target[samples])), [0.0, 0.0],
+        n_samples=2,
+    )  # fmt: skip
+    apart = oracle._replace(
+        evaluate=lambda w, samples: oracle.evaluate(w, samples)._replace(
+            gradient=np.repeat(oracle.evaluate(w, samples).gradient, 2)[::2]
+        )
+    )
+    for each in (oracle, apart):
+        own = Regularizer(lambda w: float(w @ w), lambda w: 2.0 * w, None, l2=np.array([1, 1]))
+        found = objective(each, own, np.array([1.0, 1.0]))
+        assert found.value == 9.0 and found.gradient.tolist() == [0.0, -2.0]

@@ -147,3 +147,48 @@ def test_entries_that_are_not_seen_stay(rng):
     assert np.array_equal(found.gradient, every.gradient[kept])
     assert part.fingerprint() != whole.fingerprint()
     assert np.array_equal(part.entries("weight").cells, np.flatnonzero(mask))
+
+
+def test_few_features_of_weights_that_are_tied_add_up(rng):
+    """So few that only these rows of weights are read: slopes of two rows that are one both count."""
+    weight = fg.Parameter("weight", shape=(FEATURES, TAGS))
+    tied = weight[np.arange(FEATURES) // 2]
+
+    def architecture(sample):
+        y = fg.output("y", n_states=TAGS, shape=3)
+        return fg.FactorGraph([fg.Table([y], energies=fg.Linear(sample["x"], tied))])
+
+    x = scipy.sparse.csr_array((np.array([1.0, 2.0, 3.0]), ([0, 1, 2], [0, 1, 4])), shape=(3, FEATURES))
+    data = read_data(architecture, [{"x": x}], [{"y": [0, 1, 2]}])
+    batch, layout = Batch(data, [0]), layout_of(data.graphs)
+    assert batch.sources.direct
+    values, slope = layout.values(rng.normal(size=layout.n_free)), rng.normal(size=batch.compiled.unary_size)
+    found = pulled(batch, layout, values, Numbers(slope.copy(), np.zeros(batch.union.store_size)))
+    expected = np.zeros((FEATURES, TAGS))
+    np.add.at(expected, np.arange(FEATURES) // 2, x.T @ slope[: 3 * TAGS].reshape(3, TAGS))
+    np.testing.assert_allclose(found, expected.ravel(), rtol=0, atol=1e-12)
+    expected = (x @ values["weight"][np.arange(FEATURES) // 2]).ravel()
+    np.testing.assert_allclose(batch.bind(values).unary[: 3 * TAGS], expected, rtol=0, atol=1e-13)
+
+
+def test_products_without_a_feature_are_zero(rng):
+    weight, transition = fg.Parameter("weight", shape=(0, TAGS)), fg.Parameter("transition", shape=(TAGS, TAGS))
+
+    def architecture(sample):
+        y = fg.output("y", n_states=TAGS, shape=3)
+        features = fg.Linear(scipy.sparse.csr_array((3, 0)), weight)
+        return fg.FactorGraph([fg.Table([y], energies=features), fg.Table([y[:-1], y[1:]], energies=transition)])
+
+    data = read_data(architecture, [{}], [{"y": [0, 1, 2]}])
+    layout = layout_of(data.graphs)
+    found = evaluate(make_problem(data, layout, likelihood(), Inference(), np.ones(1)), layout.start)
+    np.testing.assert_allclose(found.losses, 3 * np.log(TAGS))
+
+
+def test_minibatches_share_the_room_of_weights_that_are_partly_frozen(rng):
+    data, _ = sentences(rng, 12)
+    layout = layout_of(data.graphs, seen={"weight": rng.random((FEATURES, TAGS)) < 0.5})
+    problem = make_problem(data, layout, likelihood(), Inference(), np.ones(12))
+    for low in range(0, 12, 3):
+        evaluate(problem, rng.normal(size=layout.n_free), np.arange(low, low + 3))
+    assert [len(layout.rooms.values["weight"]), len(layout.rooms.slopes["weight"])] == [1, 1]

@@ -144,7 +144,8 @@ def lbfgs(max_iterations: int | None = None, tolerance: float = 1e-5, memory: in
         if curvature > least:
             steps, changes = (*steps, step)[-memory:], (*changes, change)[-memory:]
             curvatures, leasts = np.append(curvatures, curvature)[-memory:], np.append(leasts, least)[-memory:]
-            scale = _rescaled(scale, step, change, curvature, threads)
+            moved = np.where(step != 0.0, change, 0.0) if state.kinks else change  # what rests has no part in the pair
+            scale = _rescaled(scale, step, moved, curvature, threads)
         size = norm(_slope(w, now.gradient, oracle, regularizer, kinks=state.kinks))
         recent = np.append(state.recent[1:], state.value)
         done = _is_flat(size, w, now.value, tolerance) or recent[0] - now.value <= tolerance * abs(now.value)
