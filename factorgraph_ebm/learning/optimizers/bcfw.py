@@ -35,6 +35,8 @@ CLOSED = 1e-3
 STALLED = 0.1
 """by how much of itself the objective must fall from one comparison to the next: with little l2 the gap closes slowly,
 long after what is learned has come to rest"""
+MANY = 10_000
+"steps between two comparisons from which on a small fall says that all is at rest: with fewer, epochs cost little"
 
 
 class BcfwState(NamedTuple):
@@ -78,7 +80,7 @@ def bcfw(
     Parameters
     ----------
     gap_tolerance : finished where objective - bound <= gap_tolerance * objective; None: where it is 1e-3, or where the
-        objective has fallen by less than a tenth since it was last computed
+        objective has fallen by less than a tenth since it was last computed, and at least 10,000 steps were made since
     check_every : epochs between two computations of the objective, which cost two passes over the samples; there is
         another as soon as the steps themselves suggest that the gap is closed
     memory : bytes that the stored planes may take, one for each sample
@@ -175,7 +177,8 @@ def bcfw(
         mean = objective(oracle, regularizer, _average(state))
         averaged = mean.value <= last.value
         answer = mean if averaged else last
-        stalled = gap_tolerance is None and due and state.objective - answer.value <= STALLED * abs(answer.value)
+        many = gap_tolerance is None and due and check_every * (1 + passes) * oracle.n_samples >= MANY
+        stalled = many and state.objective - answer.value <= STALLED * abs(answer.value)
         return state._replace(
             loss=answer.loss,
             objective=answer.value,
