@@ -232,6 +232,7 @@ class _Bar:
         from tqdm import tqdm  # only where a bar is asked for
 
         self.bar = tqdm(total=limit, initial=done, unit=" updates", leave=False)
+        self.shown = False
 
     def show(self, row: Mapping[str, float]) -> None:
         shown = {
@@ -239,8 +240,9 @@ class _Bar:
             for name in ("loss", "objective", "validation")
             if row.get(name, math.nan) == row.get(name, math.nan)
         }
-        self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
+        self.bar.set_postfix(shown, refresh=not self.shown)  # the first at once, the others as often as tqdm likes
+        self.shown = True
 
     def close(self) -> None:
         self.bar.close()

@@ -8,8 +8,8 @@ import factorgraph_ebm as fg
 
 @pytest.mark.parametrize("loss", ["perceptron", "hinge", "likelihood", fg.losses.hinge(margin="hamming")])
 def test_one_word_changes_the_loss(loss):
-    samples, targets = draw(24, longest=4)
-    tests, truth = draw(24, seed=5, longest=4)
+    samples, targets = draw(60, longest=4)
+    tests, truth = draw(60, seed=5, longest=4)
     model = fg.EnergyModel(architecture, loss=loss, regularizer=fg.l2(1e-3))
     model.fit(samples, targets, epochs=12)  # optimizer=None: the loss's own default
     share = model.score(tests, truth)  # share of target cells right
