@@ -9,7 +9,8 @@ out. The peer is python-crfsuite where dicts are not to be counted, sklearn-crfs
     pos        universal tags of English web text, dev to train and test to test: share of tokens that are right
     fit        5,000 sentences of 20 tags, 20 features a token out of 100,000, all transitions: `fit` from feature dicts
                until the objective is no higher than what CRFsuite reaches in 50 iterations in the same run
-    answers    10,000 sentences of 45 tags, 10 features a token: best tags, and marginals, from feature dicts
+    answers    10,000 sentences of 45 tags, 10 features a token: best tags, and marginals, from feature dicts; `once`:
+               both after looking up names once
     memory     peak of a process that does `fit`, or `answers`, of each by itself; the dicts are in all of them
 
 `--check` compares objectives and tags at the optimum of a small problem.
@@ -214,6 +215,8 @@ def answers(chosen: argparse.Namespace) -> Iterator[Row]:
         row: Row = {"work": f"tags and marginals, {len(x):,} chains of 45 tags", "unit": "s", "threads": threads}
         row |= {"fg": timing.round_to(tags + arrays), "tags": timing.round_to(tags)}
         row |= {"marginals": timing.round_to(arrays), "as_dicts": timing.round_to(marginals)}
+        once, _ = seconds_of(lambda tagger=tagger: both(tagger, x))
+        row["once"] = timing.round_to(once)
         if crf is not None:
             theirs, _ = seconds_of(lambda: crf.predict(x))
             also, _ = seconds_of(lambda: crf.predict_marginals(x))
@@ -223,7 +226,28 @@ def answers(chosen: argparse.Namespace) -> Iterator[Row]:
                 "crfsuite_tags": timing.round_to(theirs), "crfsuite_marginals": timing.round_to(also),
                 "dicts_ratio": timing.round_to((theirs + also) / (tags + marginals)),
             }  # fmt: skip
+            theirs, _ = seconds_of(lambda: both_of_crfsuite(crf, x))
+            row |= {"crfsuite_once": timing.round_to(theirs), "once_ratio": timing.round_to(theirs / once)}
         yield row
+
+
+def both(tagger: fg.SequenceTagger, x: Any) -> tuple[Any, Any]:
+    """Best tags and marginals, the names of features looked up once."""
+    tokens = tagger.tokens(x)
+    return tagger.predict(tokens), tagger.predict_proba(tokens)
+
+
+def both_of_crfsuite(crf: Any, x: Any) -> list[Any]:
+    """The same by CRFsuite's own tagger, which keeps a sequence that was set."""
+    import pycrfsuite
+
+    tagger, found = crf.tagger_, []
+    labels = tagger.labels()
+    for sequence in x:
+        tagger.set(pycrfsuite.ItemSequence(sequence))
+        tags = tagger.tag()
+        found.append((tags, [[tagger.marginal(label, t) for label in labels] for t in range(len(tags))]))
+    return found
 
 
 ALONE: dict[str, Callable[[bool, int], object]] = {
