@@ -64,12 +64,8 @@ def cuts(size: int, repeats: int, *, scipy: bool) -> list[dict[str, object]]:
     return timing.compare(works, "s", 1.0, None, others, repeats=repeats, besides=besides)
 
 
-def moves(size: int, states: int, repeats: int) -> list[dict[str, object]]:
-    problem = instance(size, states)
-    graph = problems.declare(problem)
-    run = timing.each(lambda: fg.minimize(graph, method="expansion"), 0.0)
-    best = fg.minimize(graph, method="expansion")
-    besides: dict[str, object] = {"rounds": best.iterations, "energy": best.energy}
+def by_gco(problem: problems.Problem) -> tuple[dict[str, timing.Measure], dict[str, object]]:
+    """The measure of gco's expansion, and its energy; nothing where it is not installed."""
     reached: list[float] = []
 
     def prepare() -> timing.Measure:
@@ -78,8 +74,17 @@ def moves(size: int, states: int, repeats: int) -> list[dict[str, object]]:
         return timing.each(expand, 0.0)
 
     others = peers.find("gco", prepare)
-    if others:
-        besides["gco_energy"] = timing.round_to(reached[0], 9)
+    return others, {"gco_energy": timing.round_to(reached[0], 9)} if others else {}
+
+
+def moves(size: int, states: int, repeats: int) -> list[dict[str, object]]:
+    problem = instance(size, states)
+    graph = problems.declare(problem)
+    run = timing.each(lambda: fg.minimize(graph, method="expansion"), 0.0)
+    best = fg.minimize(graph, method="expansion")
+    besides: dict[str, object] = {"rounds": best.iterations, "energy": best.energy}
+    others, reached = by_gco(problem)
+    besides |= reached
     works = {f"expansion on a grid {size} x {size}, {states} states": {1: run}}
     return timing.compare(works, "s", 1.0, None, others, repeats=repeats, besides=besides)
 

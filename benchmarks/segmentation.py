@@ -69,16 +69,8 @@ def rows(size: int, labels: int, repeats: int) -> list[dict[str, object]]:
         if size <= 512:
             others["scipy"] = timing.each(cut.by_scipy(problem), 0.0)
     else:
-        reached: list[float] = []
-
-        def prepare() -> timing.Measure:
-            expand = peers.gco_expansion(problem)
-            reached.append(problems.energy(problem, expand()))
-            return timing.each(expand, 0.0)
-
-        others = peers.find("gco", prepare)
-        if others:
-            besides["gco_energy"] = timing.round_to(reached[0], 9)
+        others, reached = cut.by_gco(problem)
+        besides |= reached
     works = {f"predict a picture {size} x {size}, {labels} labels": {1: run}}
     return timing.compare(works, "s", 1.0, None, others, repeats=repeats, besides=besides)
 
