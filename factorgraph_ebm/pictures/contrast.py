@@ -8,6 +8,8 @@ Both are small where the picture has an edge: there labels may change for little
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -54,12 +56,15 @@ def smooth(picture: npt.ArrayLike) -> tuple[F64, F64]:
     >>> right.round(2).tolist()
     [[1.0, 0.17], [1.0, 0.17]]
     """
-    down, right = _squares(picture)
-    count = down.size + right.size
-    mean = (down.sum() + right.sum()) / count if count else 0.0
-    if mean == 0.0:  # a picture of one colour has no edges
-        return np.ones_like(down), np.ones_like(right)
-    return np.exp(-down / (2.0 * mean)), np.exp(-right / (2.0 * mean))
+    down, right = faded(_squares(picture))
+    return down, right
+
+
+def faded(squares: Sequence[F64]) -> list[F64]:
+    """exp(-d / (2 mean of all d)) of squared differences d, 1 where all are 0: what has one colour has no edges."""
+    count = sum(each.size for each in squares)
+    mean = sum(float(each.sum()) for each in squares) / count if count else 0.0
+    return [np.exp(-each / (2.0 * mean)) if mean > 0.0 else np.ones_like(each) for each in squares]
 
 
 def _squares(picture: npt.ArrayLike) -> tuple[F64, F64]:

@@ -27,6 +27,7 @@ from factorgraph_ebm.errors import EvidenceError
 from factorgraph_ebm.estimators.segmentation.scenes import Pairs, Scene
 from factorgraph_ebm.factors import Potts, Table
 from factorgraph_ebm.graph import FactorGraph, Linear, Parameter, output
+from factorgraph_ebm.pictures.contrast import faded
 
 PAIRWISE = ("potts", "contrast", "tables", "features")
 
@@ -130,10 +131,7 @@ def likenesses(scene: Scene, where: str) -> list[F64]:
             '{"energies": ..., "image": ...}, or write pairwise="potts".'
         )
     apart = [scene.colours[pairs.first] - scene.colours[pairs.second] for pairs in scene.pairs]
-    squares = [np.einsum("ij,ij->i", each, each) for each in apart]
-    n = sum(len(each) for each in squares)
-    mean = sum(float(each.sum()) for each in squares) / n if n else 0.0
-    return [np.exp(-each / (2.0 * mean)) if mean > 0.0 else np.ones(len(each)) for each in squares]
+    return faded([np.einsum("ij,ij->i", each, each) for each in apart])
 
 
 def _pair_features(scene: Scene, pairs: Pairs, attractive: bool, where: str) -> F64:
