@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from factorgraph_ebm.arrays import F64, I64
 from factorgraph_ebm.errors import FactorError
@@ -21,6 +21,7 @@ from factorgraph_ebm.learning.planes import planes_of
 from factorgraph_ebm.learning.points import right_states
 from factorgraph_ebm.learning.watching import refuse_numbers
 
+Found = TypeVar("Found")
 Told: TypeAlias = Callable[[F64, I64 | None, Evaluation], None]
 "is told of every evaluation: w, numbers of samples (None: all), what was found"
 
@@ -38,21 +39,13 @@ def make_oracle(problem: Problem, start: F64, seed: int, told: Told | None = Non
         return _digest(w) if draws else 0
 
     def answer(w: F64, samples: I64 | None) -> Evaluation:
-        try:
-            found = evaluate(problem, w, samples, update=drawn(w))
-        except FactorError:
-            refuse_numbers(problem, w, samples)
-            raise
+        found = _asked(evaluate, problem, w, samples, drawn(w))
         if told is not None:
             told(w, samples, found)
         return found
 
     def planes(w: F64, samples: I64) -> list[Plane]:
-        try:
-            found, said = planes_of(problem, w, samples, update=drawn(w))
-        except FactorError:
-            refuse_numbers(problem, w, samples)
-            raise
+        found, said = _asked(planes_of, problem, w, samples, drawn(w))
         if told is not None:
             told(w, samples, said)
         return found
@@ -75,6 +68,17 @@ def make_oracle(problem: Problem, start: F64, seed: int, told: Told | None = Non
         curvature=(lambda: None) if problem.loss.piecewise_linear else functools.partial(curvature_of, problem),
         threads=processors() if problem.inference.threads is None else problem.inference.threads,
     )
+
+
+def _asked(
+    ask: Callable[..., Found], problem: Problem, w: F64, samples: I64 | None, update: int
+) -> Found:
+    """What is asked of a problem; where numbers are refused, the error says of which sample and factor."""
+    try:
+        return ask(problem, w, samples, update=update)
+    except FactorError:
+        refuse_numbers(problem, w, samples)
+        raise
 
 
 def _digest(w: F64) -> int:
