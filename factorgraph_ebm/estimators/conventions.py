@@ -10,6 +10,8 @@ import inspect
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from factorgraph_ebm.errors import MethodError, did_you_mean
 
 
@@ -55,6 +57,11 @@ class PlainEstimator:
             f"{name}={value!r}" for name, value in self.get_params().items() if value is not defaults[name].default
         ]
         return f"{type(self).__name__}({', '.join(changed)})"
+
+
+def as_plain(value: Any) -> Any:
+    """A number of numpy as one of Python; all else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 if TYPE_CHECKING:

@@ -87,6 +87,21 @@ class ArchiveReader:
         except (UnicodeDecodeError, RecursionError) as error:
             raise FormatError(f"{self.path}, {HEADER}: {error}.") from None
 
+    def header_of(self, kind: str, version: int, what: str) -> dict[str, Any]:
+        """Return the header of a file of a kind.
+
+        Raises
+        ------
+        FormatError : it is of another kind or version; `what` is how its messages call the kind.
+        """
+        header = self.header()
+        if not isinstance(header, dict) or header.get("kind") != kind:
+            raise FormatError(f"{self.path}: not a saved {what}.")
+        found = header.get("version")
+        if found != version:
+            raise FormatError(f"{self.path}: a {what} of version {found!r}; this library reads {version}.")
+        return header
+
     def array(self, name: str) -> Array:
         """Return a stored array, read-only."""
         data = self._bytes(f"{name}.npy")

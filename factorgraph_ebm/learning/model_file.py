@@ -102,11 +102,7 @@ def read_model(path: PathLike, loss: Any = None) -> tuple[dict[str, F64], list[d
     MethodError : its loss was made of functions, and `loss` is None.
     """
     archive = ArchiveReader(path)
-    header = archive.header()
-    if not isinstance(header, dict) or header.get("kind") != KIND:
-        raise FormatError(f"{path}: not a saved model.")
-    if header.get("version") != VERSION:
-        raise FormatError(f"{path}: a model of version {header.get('version')!r}; this library reads {VERSION}.")
+    header = archive.header_of(KIND, VERSION, "model")
     try:
         told = {
             "loss": _loss(header["loss"], header["options"], archive) if loss is None else loss,

@@ -80,11 +80,7 @@ def read_segmenter(kind: type[Kind], path: PathLike, choices: Mapping[str, Any])
     FormatError : not such a file, a broken one, or one whose features= is a function that is not given.
     """
     archive = ArchiveReader(path)
-    header = archive.header()
-    if not isinstance(header, dict) or header.get("kind") != KIND:
-        raise FormatError(f"{path}: not a saved segmenter.")
-    if header.get("version") != VERSION:
-        raise FormatError(f"{path}: a segmenter of version {header.get('version')!r}; this library reads {VERSION}.")
+    header = archive.header_of(KIND, VERSION, "segmenter")
     try:
         told = {**header["choices"], **choices}
         if "features" not in told:

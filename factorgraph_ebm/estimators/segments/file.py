@@ -9,6 +9,7 @@ import numpy as np
 
 from factorgraph_ebm.arrays import F64, Bool
 from factorgraph_ebm.errors import FactorGraphError, FormatError, MethodError
+from factorgraph_ebm.estimators.conventions import as_plain
 from factorgraph_ebm.estimators.segments.declaration import SegmentDeclaration
 from factorgraph_ebm.estimators.segments.states import SegmentStates
 from factorgraph_ebm.estimators.tagging.feature_table import FeatureTable
@@ -66,7 +67,7 @@ def write_segment_tagger(
         shape = list(value.shape)
         weights[name] = {"shape": shape, "cells": archive.add(cells), "values": archive.add(value.ravel()[cells])}
     told = {name: params[name] for name in WORDS if isinstance(params[name], str)}
-    told |= {name: _plain(params[name]) for name in NUMBERS}
+    told |= {name: as_plain(params[name]) for name in NUMBERS}
     archive.write(path, {
         "kind": KIND, "version": VERSION, "params": told, "labels": fitted.labels,
         "lengths": fitted.states.lengths.tolist(), "table": fitted.table.state(),
@@ -74,10 +75,6 @@ def write_segment_tagger(
         "boundaries": fitted.boundaries, "weights": weights, "objective": float(objective).hex(),
         "history": [{name: float(value).hex() for name, value in row.items()} for row in history],
     })  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def read_segment_tagger(path: PathLike) -> tuple[dict[str, Any], Fitted, float, list[Row]]:
@@ -88,13 +85,7 @@ def read_segment_tagger(path: PathLike) -> tuple[dict[str, Any], Fitted, float, 
     FormatError : not such a file, or a broken one.
     """
     archive = ArchiveReader(path)
-    header = archive.header()
-    if not isinstance(header, dict) or header.get("kind") != KIND:
-        raise FormatError(f"{path}: not a saved segment tagger.")
-    if header.get("version") != VERSION:
-        raise FormatError(
-            f"{path}: a segment tagger of version {header.get('version')!r}; this library reads {VERSION}."
-        )
+    header = archive.header_of(KIND, VERSION, "segment tagger")
     try:
         params = {name: header["params"][name] for name in (*WORDS, *NUMBERS) if name in header["params"]}
         labels, lengths = list(header["labels"]), [int(n) for n in header["lengths"]]

@@ -60,11 +60,7 @@ def write_tagger(path: PathLike, kept: Kept) -> None:
 def read_tagger(path: PathLike) -> Kept:
     """Read a tagger. Raises FormatError : not such a file, or a broken one."""
     archive = ArchiveReader(path)
-    header = archive.header()
-    if not isinstance(header, dict) or header.get("kind") != KIND:
-        raise FormatError(f"{path}: not a saved tagger.")
-    if header.get("version") != VERSION:
-        raise FormatError(f"{path}: a tagger of version {header.get('version')!r}; this library reads {VERSION}.")
+    header = archive.header_of(KIND, VERSION, "tagger")
     try:
         return _kept(archive, header)
     except FormatError:
@@ -95,10 +91,6 @@ def _kept(archive: ArchiveReader, header: Mapping[str, Any]) -> Kept:
     objective = float.fromhex(header["objective"])
     return Kept(parameters, classes, table, pair_columns, declaration, seen, values, objective, history)
 
-
-def as_plain(value: Any) -> Any:
-    """A number of numpy as one of Python; all else as it is."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def plain(value: Any) -> bool:

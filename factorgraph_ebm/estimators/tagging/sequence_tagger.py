@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from factorgraph_ebm.arrays import F64, I64, Bool
 from factorgraph_ebm.errors import EvidenceError, MethodError
-from factorgraph_ebm.estimators.conventions import check_threads, check_updates
+from factorgraph_ebm.estimators.conventions import as_plain, check_threads, check_updates
 from factorgraph_ebm.estimators.tagging.declaration import Declaration, Declared, Rules, Sequences
 from factorgraph_ebm.estimators.tagging.feature_table import FeatureTable
-from factorgraph_ebm.estimators.tagging.file import Kept, as_plain, plain, read_tagger, write_tagger
+from factorgraph_ebm.estimators.tagging.file import Kept, plain, read_tagger, write_tagger
 from factorgraph_ebm.estimators.tagging.fitted_tagger import FittedTagger, Limits, split
 from factorgraph_ebm.estimators.tagging.labels import (
     classes_of,
